@@ -1,0 +1,1 @@
+"""Exams as tables and arrays: images, splits by patient, batches."""

@@ -1,0 +1,60 @@
+"""A data set: a table and its images, and the part of it that one client holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from concilium.data.table import ExamTable
+from concilium.foundation.errors import DataError
+from concilium.labels.statistics import LabelStatistics
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a source returns.
+
+    ``images`` (N, H, W) uint8, memory-mapped where it is large, or features (N, d) float32;
+    ``title`` is how reports name it; ``synthetic`` data are called so on every report; ``notes``
+    are counts and policies that a report prints ("exact duplicates dropped": "4").
+    """
+
+    table: ExamTable
+    images: npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+    title: str
+    synthetic: bool = False
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.table):
+            raise DataError(f"{len(self.images)} images for {len(self.table)} rows")
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(1, H, W) for images, (d,) for features."""
+        shape = self.images.shape[1:]
+        return (1, *shape) if self.images.dtype == np.uint8 else tuple(shape)
+
+
+@dataclass(frozen=True)
+class Exams:
+    """The exams of one client and one part (train, validation or test).
+
+    ``images`` as in ``Dataset`` but of these N exams only; ``target`` (N, L) float32 in [0, 1];
+    ``known`` (N, L) bool; ``patient`` (N,) int64 codes.
+    """
+
+    images: npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+    target: npt.NDArray[np.float32]
+    known: npt.NDArray[np.bool_]
+    patient: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.patient)
+
+    def statistics(self) -> LabelStatistics:
+        """Label statistics of these exams."""
+        return LabelStatistics.of(self.target, self.known, self.patient)

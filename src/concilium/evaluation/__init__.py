@@ -1,0 +1,1 @@
+"""Evaluation from sums that add up over hospitals."""

@@ -1,0 +1,144 @@
+"""Choices found by file name.
+
+A folder of choices (losses, sources, networks, …) has a ``contract.py`` that defines the kind;
+every other module in it is one choice, and its file name is its name in a study file. A choice
+is a frozen dataclass that implements the contract; its fields are its settings. A dotted name
+("my_package.my_loss") finds a choice in somebody else's package.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from concilium.foundation.checks import suggestion
+from concilium.foundation.errors import ComponentError, Problem
+
+KINDS = (
+    "sources",
+    "partitioners",
+    "networks",
+    "losses",
+    "metrics",
+    "weightings",
+    "heads",
+    "algorithms",
+    "runtimes",
+)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What ``concilium list`` says of one choice."""
+
+    name: str
+    summary: str
+    settings: Mapping[str, str]
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """Names of all choices of a kind, sorted: its modules without ``contract``."""
+    package = importlib.import_module(f"concilium.{kind}")
+    found = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return tuple(sorted(name for name in found if name != "contract" and name[0] != "_"))
+
+
+def find(kind: str, name: str) -> type:
+    """The class of one choice.
+
+    Raises ComponentError for a name that does not exist, with the nearest one that does.
+    """
+    if "." in name:
+        module = _import_foreign(kind, name)
+    elif name in names(kind):
+        module = importlib.import_module(f"concilium.{kind}.{name}")
+    else:
+        raise ComponentError(Problem(kind, f"there is no {name!r}", suggestion(name, names(kind))))
+    return _the_choice(kind, module)
+
+
+def build(kind: str, name: str, settings: Mapping[str, Any] | None = None) -> Any:
+    """One choice with its settings, types checked; all problems are listed at once."""
+    choice = find(kind, name)
+    settings = dict(settings or {})
+    known = [field.name for field in dataclasses.fields(choice) if field.init]
+    problems = [
+        Problem(f"{kind}.{name}", f"unknown setting {key!r}", suggestion(key, known))
+        for key in settings
+        if key not in known
+    ]
+    if problems:
+        raise ComponentError(problems)
+    try:
+        return TypeAdapter(choice).validate_python(settings)
+    except ValidationError as error:
+        raise ComponentError(
+            [
+                Problem(
+                    ".".join([kind, name, *map(str, item["loc"])]),
+                    f"{item['msg']} (given: {item['input']!r})",
+                )
+                for item in error.errors()
+            ]
+        ) from None
+
+
+def describe(kind: str, name: str) -> Description:
+    """First line of the choice's docstring and its settings with their defaults."""
+    choice = find(kind, name)
+    module = inspect.getmodule(choice)
+    text = inspect.getdoc(module) or inspect.getdoc(choice) or ""
+    settings = {
+        field.name: "required" if _required(field) else repr(_default(field))
+        for field in dataclasses.fields(choice)
+        if field.init
+    }
+    return Description(name, text.strip().split("\n")[0], settings)
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    missing = dataclasses.MISSING
+    return field.default is missing and field.default_factory is missing
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _import_foreign(kind: str, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        remedy = "install the package, or put its folder on PYTHONPATH"
+        raise ComponentError(
+            Problem(kind, f"cannot import {name!r}: {error}", remedy)
+        ) from None
+
+
+def _the_choice(kind: str, module: ModuleType) -> type:
+    """The one class of the module that implements the contract of the kind."""
+    contract: type = importlib.import_module(f"concilium.{kind}.contract").CONTRACT
+    found = [
+        item
+        for item in vars(module).values()
+        if inspect.isclass(item) and issubclass(item, contract) and item.__module__ == module.__name__
+    ]
+    if len(found) != 1 or not dataclasses.is_dataclass(found[0]):
+        raise ComponentError(
+            Problem(
+                module.__name__,
+                f"must define exactly one frozen dataclass derived from {contract.__name__}, "
+                f"has {len(found)}",
+            )
+        )
+    return found[0]

@@ -1,0 +1,76 @@
+"""The error tree.
+
+    ConciliumError
+    ├── InputError              a user's mistake; the command line exits with 2, without a traceback
+    │   ├── LabelError          a label name or value that the schema does not have
+    │   ├── DataError           a file, a row or an image that cannot be used
+    │   ├── StudyError          a study file that cannot be run
+    │   └── ComponentError      a choice (loss, source, …) that does not exist or cannot be built
+    └── CheckpointError         no usable checkpoint, or one that belongs to another study
+
+An input error carries ALL problems that were found, each with where it is, what it is and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: where (file, row, label), what, and the remedy.
+
+    >>> str(Problem("labels.csv, row 3", "unknown label 'Edma'", "did you mean 'Edema'?"))
+    "labels.csv, row 3: unknown label 'Edma'; did you mean 'Edema'?"
+    """
+
+    where: str
+    what: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text}; {self.remedy}" if self.remedy else text
+
+
+class ConciliumError(Exception):
+    """Base of every error that concilium raises on purpose."""
+
+
+class InputError(ConciliumError):
+    """Input that cannot be used; carries every problem found."""
+
+    def __init__(self, problems: str | Problem | Sequence[Problem]) -> None:
+        if isinstance(problems, str):
+            problems = Problem("", problems)
+        if isinstance(problems, Problem):
+            problems = [problems]
+        self.problems = tuple(problems)
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        if len(self.problems) == 1:
+            return str(self.problems[0])
+        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        return f"{len(self.problems)} problems:\n{lines}"
+
+
+class LabelError(InputError):
+    """A label name or a label value that the schema does not have."""
+
+
+class DataError(InputError):
+    """A file, a row or an image that cannot be used."""
+
+
+class StudyError(InputError):
+    """A study file that cannot be run."""
+
+
+class ComponentError(InputError):
+    """A choice that does not exist or cannot be built with these settings."""
+
+
+class CheckpointError(ConciliumError):
+    """No usable checkpoint, or one that belongs to another study."""

@@ -1,0 +1,1 @@
+"""What is measured. One file, one metric; its name is its name in a study."""

@@ -1,0 +1,1 @@
+"""Rounds, phases, checkpoints and observers."""

@@ -1,0 +1,1 @@
+"""How exams are dealt out to hospitals. One file, one way; its name is its name in a study."""

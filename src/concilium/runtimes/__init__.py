@@ -1,0 +1,1 @@
+"""What carries questions to the clients and answers back. One file, one runtime."""
