@@ -1,6 +1,8 @@
 """Preconditions in one line at the border.
 
-    positive(learning_rate=learning_rate)      # learning_rate=-1.0 must be > 0
+>>> positive(learning_rate=-1.0)
+Traceback (most recent call last):
+concilium.foundation.errors.InputError: learning_rate=-1.0 must be > 0
 """
 
 from __future__ import annotations

@@ -120,9 +120,7 @@ def _import_foreign(kind: str, name: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         remedy = "install the package, or put its folder on PYTHONPATH"
-        raise ComponentError(
-            Problem(kind, f"cannot import {name!r}: {error}", remedy)
-        ) from None
+        raise ComponentError(Problem(kind, f"cannot import {name!r}: {error}", remedy)) from None
 
 
 def _the_choice(kind: str, module: ModuleType) -> type:
@@ -131,7 +129,9 @@ def _the_choice(kind: str, module: ModuleType) -> type:
     found = [
         item
         for item in vars(module).values()
-        if inspect.isclass(item) and issubclass(item, contract) and item.__module__ == module.__name__
+        if inspect.isclass(item)
+        and issubclass(item, contract)
+        and item.__module__ == module.__name__
     ]
     if len(found) != 1 or not dataclasses.is_dataclass(found[0]):
         raise ComponentError(

@@ -8,7 +8,7 @@
     │   └── ComponentError      a choice (loss, source, …) that does not exist or cannot be built
     └── CheckpointError         no usable checkpoint, or one that belongs to another study
 
-An input error carries ALL problems that were found, each with where it is, what it is and what to do.
+An input error carries ALL problems found, each with where it is, what it is and what to do.
 """
 
 from __future__ import annotations

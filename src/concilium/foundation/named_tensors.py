@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
@@ -64,7 +65,7 @@ class NamedTensors(Mapping[str, Tensor]):
     __rmul__ = __mul__
 
     def safe_divide(self, divisor: NamedTensors) -> NamedTensors:
-        """Quotient name by name, with 0 (not NaN) where the divisor is 0: nobody had a say there."""
+        """Quotient name by name, with 0 (not NaN) where the divisor is 0: nobody had a say."""
 
         def divide(tensor: Tensor, by: Tensor) -> Tensor:
             quotient = tensor / torch.where(by == 0, torch.ones_like(by), by)
@@ -74,7 +75,7 @@ class NamedTensors(Mapping[str, Tensor]):
 
     def norm(self) -> float:
         """Euclidean norm over all tensors together, in float64."""
-        return float(sum(t.double().square().sum() for t in self.values())) ** 0.5
+        return math.sqrt(sum(float(t.double().square().sum()) for t in self.values()))
 
     def num_bytes(self) -> int:
         """Bytes of all tensors, as they travel."""
