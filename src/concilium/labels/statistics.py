@@ -18,12 +18,17 @@ class LabelStatistics:
     images on which labels l and m are both known; ``both_present[l, m]`` (L, L) those on which both
     are known and present. The diagonals are the known counts and the positives. A soft target
     counts as present above one half.
+
+    ``present_and_known[l, m]`` (L, L) counts images on which l is present and m is known: without
+    it, what a hospital that does not annotate m says of l would enter P(m | l) and phi as if m were
+    absent there. Where every label is known, each of its rows repeats the positives.
     """
 
     num_images: int
     num_patients: int
     both_known: Counts
     both_present: Counts
+    present_and_known: Counts
 
     @staticmethod
     def of(
@@ -39,13 +44,14 @@ class LabelStatistics:
             num_patients=len(np.unique(patient)),
             both_known=np.rint(mask.T @ mask).astype(np.int64),
             both_present=np.rint(present.T @ present).astype(np.int64),
+            present_and_known=np.rint(present.T @ mask).astype(np.int64),
         )
 
     @staticmethod
     def zero(num_labels: int) -> LabelStatistics:
         """The neutral element of ``+``."""
         nothing = np.zeros((num_labels, num_labels), np.int64)
-        return LabelStatistics(0, 0, nothing, nothing)
+        return LabelStatistics(0, 0, nothing, nothing, nothing)
 
     def __add__(self, other: LabelStatistics) -> LabelStatistics:
         """Statistics of both together (patients are assumed to differ between hospitals)."""
@@ -54,6 +60,7 @@ class LabelStatistics:
             self.num_patients + other.num_patients,
             self.both_known + other.both_known,
             self.both_present + other.both_present,
+            self.present_and_known + other.present_and_known,
         )
 
     @property
