@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.ndimage import gaussian_filter1d
 
+from concilium.data.rows import Rows
 from concilium.foundation.checks import fraction, not_negative, positive
 from concilium.foundation.errors import DataError, Problem
 from concilium.foundation.seeds import numpy_generator
@@ -44,7 +45,7 @@ class Acquisition:
         not_negative(blur=self.blur, noise=self.noise)
         fraction(collimation=self.collimation, brightness=abs(self.brightness))
 
-    def apply(self, images: Images, seed: int) -> Images:
+    def apply(self, images: Images | Rows, seed: int) -> Images:
         """Turn images (N, H, W) uint8 into what this hospital would have taken, same shape.
 
         The noise of an image comes from the seed and its own pixels, so that it depends neither on
@@ -52,7 +53,7 @@ class Acquisition:
         """
         _images_only(images)
         if self == Acquisition():
-            return np.array(images, copy=True)
+            return np.array(images[:], copy=True)
         result = np.empty(images.shape, np.uint8)
         turn = _turning(images.shape[1], images.shape[2], self.rotation) if self.rotation else None
         for start in range(0, len(images), _CHUNK):
@@ -105,8 +106,8 @@ def draw_acquisition(strength: float, seed: int) -> Acquisition:
     )
 
 
-def _images_only(images: npt.NDArray[np.generic]) -> None:
-    if images.dtype != np.uint8 or images.ndim != 3:
+def _images_only(images: Images | Rows) -> None:
+    if images.dtype != np.uint8 or len(images.shape) != 3:
         what = f"acquisition changes images (N, H, W) uint8, not {images.dtype} {images.shape}"
         remedy = "feature vectors have no contrast or blur: leave acquisition_shift out"
         raise DataError(Problem("", what, remedy))
