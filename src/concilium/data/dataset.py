@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from concilium.data.rows import Rows
 from concilium.data.table import ExamTable
 from concilium.foundation.errors import DataError
 from concilium.labels.statistics import LabelStatistics
@@ -43,11 +44,11 @@ class Dataset:
 class Exams:
     """The exams of one client and one part (train, validation or test).
 
-    ``images`` as in ``Dataset`` but of these N exams only; ``target`` (N, L) float32 in [0, 1];
+    ``images`` as in ``Dataset`` but of these N exams only, or a view of them; ``target`` (N, L) float32 in [0, 1];
     ``known`` (N, L) bool; ``patient`` (N,) int64 codes.
     """
 
-    images: npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+    images: npt.NDArray[np.uint8] | npt.NDArray[np.float32] | Rows
     target: npt.NDArray[np.float32]
     known: npt.NDArray[np.bool_]
     patient: npt.NDArray[np.int64]

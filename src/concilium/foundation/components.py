@@ -13,14 +13,14 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from concilium.foundation.checks import suggestion
-from concilium.foundation.errors import ComponentError, Problem
+from concilium.foundation.errors import ComponentError, InputError, Problem
 
 KINDS = (
     "sources",
@@ -67,28 +67,36 @@ def find(kind: str, name: str) -> type:
 
 def build(kind: str, name: str, settings: Mapping[str, Any] | None = None) -> Any:
     """One choice with its settings, types checked; all problems are listed at once."""
-    choice = find(kind, name)
-    settings = dict(settings or {})
+    return construct(find(kind, name), f"{kind}.{name}", settings or {})
+
+
+def construct(choice: type, where: str, settings: Mapping[str, Any]) -> Any:
+    """A frozen dataclass from plain settings, types checked.
+
+    Raises ComponentError that lists every unknown setting (with a suggestion) and wrong value.
+    """
     known = [field.name for field in dataclasses.fields(choice) if field.init]
     problems = [
-        Problem(f"{kind}.{name}", f"unknown setting {key!r}", suggestion(key, known))
+        Problem(where, f"unknown setting {key!r}", suggestion(key, known))
         for key in settings
         if key not in known
     ]
+    fitting = {key: value for key, value in settings.items() if key in known}
+    try:
+        built = TypeAdapter(choice).validate_python(fitting)
+    except ValidationError as error:
+        problems += [
+            Problem(
+                ".".join([where, *map(str, item["loc"])]),
+                f"{item['msg']} (given: {item['input']!r})",
+            )
+            for item in error.errors()
+        ]
+    except InputError as error:
+        problems += [replace(p, where=p.where or where) for p in error.problems]
     if problems:
         raise ComponentError(problems)
-    try:
-        return TypeAdapter(choice).validate_python(settings)
-    except ValidationError as error:
-        raise ComponentError(
-            [
-                Problem(
-                    ".".join([kind, name, *map(str, item["loc"])]),
-                    f"{item['msg']} (given: {item['input']!r})",
-                )
-                for item in error.errors()
-            ]
-        ) from None
+    return built
 
 
 def describe(kind: str, name: str) -> Description:

@@ -1,0 +1,59 @@
+"""What a federated algorithm is: three pure functions of values.
+
+    Broadcast            server                    broadcast(server) → what every client gets
+        ↓                clients, each alone       client_update(...) → Update, own memory
+      total              sum over clients
+        ↓                server                    server_update(server, total) → next server
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Protocol
+
+from concilium.federation.messages import Broadcast, Update
+from concilium.federation.states import ClientState, ServerState
+from concilium.foundation.named_tensors import NamedTensors
+from concilium.labels.statistics import LabelStatistics
+from concilium.training.local import GradientTerm, Trained
+from concilium.weightings.contract import Weighting
+
+
+class LocalWork(Protocol):
+    """What an algorithm may do at a client: train. It never sees images, loss or device."""
+
+    @property
+    def statistics(self) -> LabelStatistics:
+        """The client's own training counts."""
+
+    @property
+    def learning_rate(self) -> float:
+        """The local learning rate, which drift corrections divide by."""
+
+    def train(
+        self, model: NamedTensors, gradient_term: GradientTerm | None = None
+    ) -> tuple[NamedTensors, Trained]:
+        """The model after local training, and what was done."""
+
+
+class Algorithm(ABC):
+    """A federated algorithm. A frozen dataclass; its fields are its settings."""
+
+    def broadcast(self, server: ServerState) -> Broadcast:
+        """What every client of the next round gets: by default the model."""
+        return Broadcast(
+            server.round, server.model, label_statistics=server.label_statistics
+        )
+
+    @abstractmethod
+    def client_update(
+        self, broadcast: Broadcast, state: ClientState, work: LocalWork, weighting: Weighting
+    ) -> tuple[Update, ClientState]:
+        """One client's update and its memory for the next round it takes part in."""
+
+    @abstractmethod
+    def server_update(self, server: ServerState, total: Update) -> ServerState:
+        """The server after the total of the cohort's updates."""
+
+
+CONTRACT = Algorithm

@@ -1,0 +1,79 @@
+"""Questions that the server asks clients, each answered with a value that adds up."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from concilium.evaluation.bootstrap import BootstrapSums, replicate_sums
+from concilium.evaluation.calibration import Calibration
+from concilium.evaluation.sums import EvaluationSums
+from concilium.federation.client import Client
+from concilium.foundation.named_tensors import NamedTensors
+from concilium.foundation.seeds import derive_seed
+from concilium.labels.statistics import LabelStatistics
+
+A = TypeVar("A")
+
+
+class Request(ABC, Generic[A]):
+    """A question with an answer that adds up. Frozen: it could be put into a message."""
+
+    @abstractmethod
+    def answer(self, client: Client) -> A:
+        """The client's answer, from its own exams."""
+
+
+@dataclass(frozen=True)
+class StatisticsRequest(Request[LabelStatistics]):
+    """How many images, patients, known and present labels, and pairs of them?"""
+
+    part: str = "train"
+
+    def answer(self, client: Client) -> LabelStatistics:
+        return client.statistics(self.part)
+
+
+@dataclass(frozen=True)
+class EvaluationRequest(Request[EvaluationSums]):
+    """How well does this model do on one part, at these thresholds (L,)?"""
+
+    model: NamedTensors
+    part: str
+    calibration: Calibration | None = None
+    thresholds: npt.NDArray[np.float64] | None = None
+    label_sets: tuple[tuple[int, ...], ...] = ()
+
+    def answer(self, client: Client) -> EvaluationSums:
+        exams = client.parts[self.part]
+        scores: npt.NDArray[Any] = client.scores(self.model, self.part)
+        if self.calibration is not None:
+            scores = self.calibration.apply(scores)
+        return EvaluationSums.of(
+            scores, exams.target, exams.known, exams.patient, self.thresholds, self.label_sets
+        )
+
+
+@dataclass(frozen=True)
+class BootstrapRequest(Request[BootstrapSums]):
+    """Score histograms of one part for many random weightings of the patients."""
+
+    model: NamedTensors
+    part: str
+    replicates: int
+    seed: int
+    calibration: Calibration | None = None
+
+    def answer(self, client: Client) -> BootstrapSums:
+        exams = client.parts[self.part]
+        scores: npt.NDArray[Any] = client.scores(self.model, self.part)
+        if self.calibration is not None:
+            scores = self.calibration.apply(scores)
+        seed = derive_seed(self.seed, "bootstrap", client.name)
+        return replicate_sums(
+            scores, exams.target, exams.known, exams.patient, self.replicates, seed
+        )

@@ -1,0 +1,193 @@
+"""The phases of one training: statistics → rounds → consolidation → calibration → evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from concilium.algorithms.contract import Algorithm
+from concilium.evaluation.averages import macro
+from concilium.evaluation.bootstrap import BootstrapSums
+from concilium.evaluation.calibration import Calibration, fit_calibration
+from concilium.evaluation.sums import EvaluationSums
+from concilium.evaluation.thresholds import at_specificity
+from concilium.federation.messages import total
+from concilium.federation.requests import (
+    BootstrapRequest,
+    EvaluationRequest,
+    Request,
+    StatisticsRequest,
+)
+from concilium.federation.states import ServerState
+from concilium.foundation.named_tensors import NamedTensors
+from concilium.heads.contract import Ask, Head, Solved
+from concilium.metrics.auroc import Auroc
+from concilium.metrics.average_precision import AveragePrecision
+from concilium.orchestration.checkpoints import Checkpoints, Progress
+from concilium.orchestration.observers import Observer, PhaseStarted, Record, Resumed
+from concilium.orchestration.rounds import Inspection, Schedule, run_rounds
+from concilium.runtimes.contract import Runtime
+
+A = TypeVar("A")
+LabelSets = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training: its rounds, which model is kept, its exact head, how it is looked at.
+
+    ``specificity`` sets the thresholds; ``label_sets`` are the combinations whose recall is followed.
+    """
+
+    schedule: Schedule
+    keep: Literal["best", "last"] = "best"
+    head: Head | None = None
+    specificity: float = 0.9
+    label_sets: LabelSets = ()
+
+
+@dataclass(frozen=True)
+class Developed:
+    """A finished training: the model of the rounds, the same with its exact head, the history."""
+
+    model: NamedTensors
+    kept_round: int
+    validation_score: float
+    consolidated: Solved | None
+    history: tuple[Record, ...]
+
+    @property
+    def final(self) -> NamedTensors:
+        """The model that is used: with the exact head where there is one."""
+        return self.model if self.consolidated is None else self.consolidated.model
+
+
+@dataclass(frozen=True)
+class Operation:
+    """How a model is used: calibration and thresholds (L,), both from summed validation parts."""
+
+    calibration: Calibration
+    thresholds: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A model on the test parts: each hospital's sums, and patient-bootstrap sums of all."""
+
+    by_client: Mapping[str, EvaluationSums]
+    bootstrap: BootstrapSums | None
+
+    @property
+    def all(self) -> EvaluationSums:
+        """The sums of all hospitals."""
+        return total(self.by_client.items(), tuple(self.by_client))
+
+
+def asking(runtime: Runtime) -> Ask:
+    """Ask every client of a runtime, and add the answers up."""
+
+    def ask(request: Request[A]) -> A:
+        return total(runtime.ask(request, runtime.clients), runtime.clients)  # type: ignore[type-var]
+
+    return ask
+
+
+def develop(
+    model: NamedTensors,
+    recipe: Recipe,
+    algorithm: Algorithm,
+    runtime: Runtime,
+    checkpoints: Checkpoints | None,
+    observer: Observer,
+    watch: Inspection,
+) -> Developed:
+    """Train: statistics, rounds (resumed from the newest checkpoint), then the exact head."""
+    ask = asking(runtime)
+    progress = _start(model, ask, runtime, checkpoints, observer)
+    observer(PhaseStarted("rounds"))
+    progress = run_rounds(
+        progress, recipe.schedule, algorithm, runtime, watch, checkpoints, observer
+    )
+    kept, round_ = progress.server.model, progress.server.round
+    if recipe.keep == "best" and progress.best is not None:
+        kept, round_ = progress.best.model, progress.best.round
+    solved = None
+    if recipe.head is not None:
+        observer(PhaseStarted("consolidation"))
+        solved = recipe.head.solve(ask, kept)
+    final = kept if solved is None else solved.model
+    score = validation_score(ask(EvaluationRequest(final, "validation")))
+    return Developed(kept, round_, score, solved, progress.history)
+
+
+def _start(
+    model: NamedTensors,
+    ask: Ask,
+    runtime: Runtime,
+    checkpoints: Checkpoints | None,
+    observer: Observer,
+) -> Progress:
+    progress = None if checkpoints is None else checkpoints.load(observer)
+    if progress is None:
+        observer(PhaseStarted("statistics"))
+        statistics = ask(StatisticsRequest("train"))
+        return Progress(ServerState(0, model, label_statistics=statistics))
+    observer(Resumed(progress.server.round))
+    runtime.restore(progress.client_states)
+    return progress
+
+
+def watching(ask: Ask, ask_test: Ask | None, recipe: Recipe) -> Inspection:
+    """What is looked at after a round: validation, and (never chosen by) label sets in test."""
+
+    def inspect(model: NamedTensors) -> Record:
+        validation = ask(EvaluationRequest(model, "validation"))
+        seen: dict[str, object] = {
+            "validation_score": validation_score(validation),
+            "validation_auroc": macro(Auroc()(validation), validation.statistics, min_positives=1).mean,
+        }
+        if ask_test is not None and recipe.label_sets:
+            thresholds = at_specificity(validation, recipe.specificity)
+            request = EvaluationRequest(model, "test", None, thresholds, recipe.label_sets)
+            alerts = ask_test(request).alerts
+            seen["label_sets_present"] = alerts.set_present.tolist()
+            seen["label_sets_found"] = alerts.set_found.tolist()
+        return seen
+
+    return inspect
+
+
+def operate(model: NamedTensors, ask: Ask, recipe: Recipe) -> Operation:
+    """Calibration and thresholds of a model, from summed validation parts."""
+    calibration = fit_calibration(ask(EvaluationRequest(model, "validation")))
+    calibrated = ask(EvaluationRequest(model, "validation", calibration))
+    return Operation(calibration, at_specificity(calibrated, recipe.specificity))
+
+
+def assess(
+    model: NamedTensors,
+    operation: Operation,
+    runtime: Runtime,
+    recipe: Recipe,
+    replicates: int = 0,
+    seed: int = 0,
+) -> Assessment:
+    """A model on the test parts of every client of a runtime."""
+    request = EvaluationRequest(
+        model, "test", operation.calibration, operation.thresholds, recipe.label_sets
+    )
+    by_client = dict(runtime.ask(request, runtime.clients))
+    bootstrap = None
+    if replicates:
+        drawn = BootstrapRequest(model, "test", replicates, seed, operation.calibration)
+        bootstrap = asking(runtime)(drawn)
+    return Assessment(by_client, bootstrap)
+
+
+def validation_score(sums: EvaluationSums) -> float:
+    """Mean AP over labels with a positive and a negative: what rounds and rates are chosen by."""
+    return macro(AveragePrecision()(sums), sums.statistics, min_positives=1).mean

@@ -1,0 +1,108 @@
+"""The rounds: broadcast, train, add up, update, look, commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from concilium.algorithms.contract import Algorithm
+from concilium.federation.messages import Update, total
+from concilium.federation.sampling import cohort
+from concilium.federation.states import ServerState
+from concilium.foundation.checks import at_least, fraction
+from concilium.foundation.named_tensors import NamedTensors
+from concilium.orchestration.checkpoints import Best, Checkpoints, Progress
+from concilium.orchestration.observers import Observer, Record, RoundFinished
+from concilium.runtimes.contract import Runtime
+
+# Looks at a model after a round and says what it sees; "validation_score" decides which is the best.
+Inspection = Callable[[NamedTensors], Record]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How many rounds, who takes part, and how often one looks.
+
+    ``participation`` is the fraction of clients in a round; ``evaluate_every`` looks after every so
+    many rounds and after the last; ``seed`` draws the cohorts.
+    """
+
+    rounds: int
+    participation: float = 1.0
+    evaluate_every: int = 1
+    checkpoint_every: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least(0, rounds=self.rounds)
+        at_least(1, evaluate_every=self.evaluate_every, checkpoint_every=self.checkpoint_every)
+        fraction(participation=self.participation)
+
+
+def run_rounds(
+    progress: Progress,
+    schedule: Schedule,
+    algorithm: Algorithm,
+    runtime: Runtime,
+    inspect: Inspection,
+    checkpoints: Checkpoints | None,
+    observer: Observer,
+) -> Progress:
+    """Go on from ``progress`` until the schedule's last round; every round is committed."""
+    while progress.server.round < schedule.rounds:
+        progress, record = _one_round(progress, schedule, algorithm, runtime, inspect)
+        done = progress.server.round
+        due = done % schedule.checkpoint_every == 0 or done == schedule.rounds
+        if checkpoints is not None and due:
+            checkpoints.save(progress)
+        observer(RoundFinished(record, schedule.rounds))
+    return progress
+
+
+def _one_round(
+    progress: Progress,
+    schedule: Schedule,
+    algorithm: Algorithm,
+    runtime: Runtime,
+    inspect: Inspection,
+) -> tuple[Progress, Record]:
+    server = progress.server
+    broadcast = algorithm.broadcast(server)
+    asked = cohort(runtime.clients, schedule.participation, schedule.seed, server.round)
+    summed = total(runtime.train(broadcast, asked), asked)
+    server = algorithm.server_update(server, summed)
+    record: dict[str, object] = {
+        "round": server.round,
+        "cohort": list(asked),
+        "loss": summed.mean_loss(),
+        "bytes_down": len(asked) * (broadcast.model.num_bytes() + broadcast.extras.num_bytes()),
+        "bytes_up": len(asked) * _bytes_up(summed),
+    }
+    last = server.round == schedule.rounds
+    if server.round % schedule.evaluate_every == 0 or last:
+        record.update(inspect(server.model))
+    record["model"] = server.model.digest()
+    best = _better(progress.best, server, record)
+    after = replace(
+        progress,
+        server=server,
+        best=best,
+        client_states=runtime.client_states,
+        history=(*progress.history, record),
+    )
+    return after, record
+
+
+def _bytes_up(summed: Update) -> int:
+    """Bytes of one client's update as it travels (float32; the total is kept in float64)."""
+    tensors = (summed.weighted_delta, summed.weight, summed.extras)
+    return sum(tensor.num_bytes() for tensor in tensors) // 2
+
+
+def _better(best: Best | None, server: ServerState, record: Record) -> Best | None:
+    score = record.get("validation_score")
+    if not isinstance(score, float) or score != score:
+        return best
+    if best is None or score > best.score:
+        return Best(server.round, score, server.model)
+    return best

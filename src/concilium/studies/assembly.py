@@ -1,0 +1,234 @@
+"""The only place where names in a study become objects."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from concilium.algorithms.contract import Algorithm
+from concilium.data.augmentation import Augmentation
+from concilium.data.dataset import Dataset, Exams
+from concilium.data.rows import Rows, join
+from concilium.federation.client import Client
+from concilium.foundation import components
+from concilium.foundation.errors import InputError, Problem, StudyError
+from concilium.foundation.paths import expand
+from concilium.foundation.seeds import derive_seed
+from concilium.heads.contract import Head
+from concilium.labels.schema import LabelSchema
+from concilium.labels.uncertainty import UncertaintyPolicy, resolve
+from concilium.losses.contract import Loss
+from concilium.networks.contract import Network
+from concilium.networks.weights import load_weights
+from concilium.orchestration.phases import Recipe
+from concilium.orchestration.rounds import Schedule
+from concilium.studies.configuration import Choice, MethodSettings, Study
+from concilium.studies.division import Division
+from concilium.training.local import LocalTraining
+from concilium.training.optimizers import OptimizerSettings
+from concilium.weightings.contract import Weighting
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method of a study, as objects."""
+
+    name: str
+    settings: MethodSettings
+    loss: Loss
+    algorithm: Algorithm
+    weighting: Weighting
+    head: Head | None
+
+
+def make(kind: str, choice: Choice) -> Any:
+    """The object of a choice."""
+    return components.build(kind, choice.name, choice.settings)
+
+
+def with_absolute_paths(study: Study, base: Path) -> Study:
+    """The study with every path in it expanded and absolute: relative ones start at ``base``."""
+    source = study.data.source
+    settings = dict(source.settings)
+    choice = components.find("sources", source.name)
+    hints = typing.get_type_hints(choice)
+    for name in (field.name for field in fields(choice) if field.name in settings):
+        if "Path" in str(hints[name]):
+            settings[name] = _absolute(settings[name], base)
+    data = study.data.model_copy(update={"source": Choice(name=source.name, **settings)})
+    weights = study.network.weights
+    network = study.network.model_copy(
+        update={"weights": str(expand(weights, base)) if weights else ""}
+    )
+    return study.model_copy(update={"data": data, "network": network})
+
+
+def _absolute(value: Any, base: Path) -> Any:
+    if isinstance(value, list | tuple):
+        return [_absolute(item, base) for item in value]
+    return str(expand(str(value), base)) if value else value
+
+
+def check(study: Study, file: str) -> None:
+    """Build every choice of a study once. Raises StudyError with every mistake in them."""
+    problems: list[Problem] = []
+
+    def attempt(where: str, build: Callable[[], object]) -> None:
+        try:
+            build()
+        except InputError as error:
+            problems.extend(
+                replace(p, where=f"{file}, {where}" + (f": {p.where}" if p.where else ""))
+                for p in error.problems
+            )
+
+    attempt("data.source", lambda: make("sources", study.data.source))
+    attempt("split.partitioner", lambda: make("partitioners", study.split.partitioner))
+    attempt("network", lambda: make("networks", study.network.architecture))
+    attempt("training", lambda: training_of(study, study.training.learning_rates[0]))
+    for name, settings in study.methods.items():
+        attempt(f"methods.{name}", lambda n=name, s=settings: method_of(n, s))  # type: ignore[misc]
+    if abs(sum(study.split.fractions) - 1) > 1e-6:
+        what = f"{study.split.fractions} do not add up to 1"
+        problems.append(Problem(f"{file}, split.fractions", what))
+    if problems:
+        raise StudyError(problems)
+
+
+def method_of(name: str, settings: MethodSettings) -> Method:
+    """The objects of a method. Raises ComponentError with every mistake in its settings."""
+    problems: list[Problem] = []
+
+    def build(kind: str, choice: Choice) -> Any:
+        try:
+            return make(kind, choice)
+        except InputError as error:
+            problems.extend(error.problems)
+
+    head = settings.head
+    method = Method(
+        name,
+        settings,
+        build("losses", settings.loss),
+        build("algorithms", settings.algorithm),
+        build("weightings", settings.weighting),
+        None if head is None or head.name == "none" else build("heads", head),
+    )
+    if problems:
+        raise StudyError(problems)
+    return method
+
+
+def load_data(study: Study, cache: Path) -> Dataset:
+    """The data set of a study, with the labels that it asks for."""
+    dataset: Dataset = make("sources", study.data.source).load(cache)
+    if not study.data.labels:
+        return dataset
+    table = dataset.table
+    columns = list(table.schema.indices(study.data.labels))
+    names = tuple(table.schema.names[i] for i in columns)
+    aliases = {alias: name for alias, name in table.schema.aliases.items() if name in names}
+    kept = replace(table, schema=LabelSchema(names, aliases), states=table.states[:, columns])
+    return replace(dataset, table=kept)
+
+
+def policy_of(study: Study) -> UncertaintyPolicy:
+    """What "uncertain" and "unknown" mean in this study."""
+    data = study.data
+    return UncertaintyPolicy(data.uncertain, data.soft_target, data.unknown_as_negative)
+
+
+def training_of(study: Study, learning_rate: float) -> LocalTraining:
+    """How a client trains in one round, at one learning rate."""
+    own = study.training
+    optimizer = OptimizerSettings(own.optimizer, learning_rate, own.momentum, own.weight_decay)
+    augmentation = components.construct(Augmentation, "augmentation", own.augmentation)
+    return LocalTraining(
+        own.local_epochs, own.batch_size, optimizer, augmentation, own.clip_norm
+    )
+
+
+def network_of(study: Study, dataset: Dataset, seed: int) -> Network:
+    """The network before training: its tensors come from the seed, or from the weights file."""
+    architecture = make("networks", study.network.architecture)
+    network: Network = architecture.build(
+        dataset.input_shape, len(dataset.table.schema), derive_seed(seed, "network")
+    )
+    if study.network.weights:
+        load_weights(network, Path(study.network.weights))
+    return network.to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
+
+
+def recipe_of(study: Study, method: Method, schema: LabelSchema, seed: int) -> Recipe:
+    """Rounds, head and looks of one method."""
+    own = study.training
+    alone = method.settings.trains != "federation"
+    return Recipe(
+        Schedule(
+            own.rounds,
+            1.0 if alone else own.participation,
+            own.evaluate_every,
+            seed=derive_seed(seed, "cohorts"),
+        ),
+        own.keep,
+        method.head,
+        study.evaluation.specificity,
+        tuple(schema.indices(names) for names in study.evaluation.label_sets),
+    )
+
+
+def parts_of(
+    dataset: Dataset, division: Division, policy: UncertaintyPolicy
+) -> dict[str, dict[str, Exams]]:
+    """The exams of every hospital and part; images as its own machines would have made them."""
+    target, known = resolve(dataset.table.states, policy)
+    found: dict[str, dict[str, Exams]] = {}
+    for k, name in enumerate(division.partition.clients):
+        found[name] = {}
+        for part in division.parts:
+            rows = division.rows(k, part)
+            heard = known[rows]
+            if part != "test":  # what a hospital never annotates, it has no labels to train on
+                heard = heard & division.partition.annotated[k]
+            images: Rows | npt.NDArray[Any] = Rows(dataset.images, rows)
+            acquisition = division.partition.acquisition.get(name)
+            if acquisition is not None:
+                images = acquisition.apply(dataset.images[rows], derive_seed(division.seed, name, part))
+            found[name][part] = Exams(images, target[rows], heard, dataset.table.patient[rows])
+    return found
+
+
+def pooled(parts: Mapping[str, Mapping[str, Exams]]) -> dict[str, Exams]:
+    """The same exams as if one hospital held them all."""
+    hospitals = list(parts.values())
+    return {
+        part: Exams(
+            join([hospital[part].images for hospital in hospitals]),
+            np.concatenate([hospital[part].target for hospital in hospitals]),
+            np.concatenate([hospital[part].known for hospital in hospitals]),
+            np.concatenate([hospital[part].patient for hospital in hospitals]),
+        )
+        for part in hospitals[0]
+    }
+
+
+def clients_of(
+    parts: Mapping[str, Mapping[str, Exams]],
+    network: Network,
+    method: Method,
+    training: LocalTraining,
+    seed: int,
+) -> tuple[Client, ...]:
+    """The clients of one process; they share the network as their workbench."""
+    return tuple(
+        Client(name, own, network, method.loss, training, seed) for name, own in parts.items()
+    )

@@ -1,0 +1,86 @@
+"""Who holds what, and which part of it is for training: made once a seed, and saved."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from concilium.data.dataset import Dataset
+from concilium.data.splits import (
+    PARTS,
+    Disjointness,
+    Split,
+    check_disjoint,
+    disjointness,
+    fold_by_patient,
+    split_by_column,
+    split_by_patient,
+)
+from concilium.foundation import components
+from concilium.foundation.files import write_atomically, write_json
+from concilium.foundation.seeds import derive_seed
+from concilium.partitioners.contract import Partition
+from concilium.studies.configuration import Study
+
+
+@dataclass(frozen=True)
+class Division:
+    """A split (which part) and a partition (which hospital) of one table, for one seed and fold."""
+
+    seed: int
+    split: Split
+    partition: Partition
+    proof: Disjointness
+    parts: tuple[str, ...] = PARTS
+
+    def rows(self, client: int, part: str) -> npt.NDArray[np.intp]:
+        """Row numbers of one hospital and part, ascending."""
+        mine = (self.partition.client == client) & (self.split.part == PARTS.index(part))
+        return np.flatnonzero(mine)
+
+
+def divide(dataset: Dataset, study: Study, seed: int, fold: int = 0) -> Division:
+    """The division of a study for a seed and a fold; patients are whole in both ways.
+
+    Raises DataError where a patient stands in two parts, or a hospital would be empty.
+    """
+    own, table = study.split, dataset.table
+    if own.column:
+        split = split_by_column(table, own.column)
+    elif own.folds > 1:
+        fraction = own.fractions[1]
+        split = fold_by_patient(
+            table, own.folds, fold, fraction, derive_seed(seed, "split")
+        )
+    else:
+        split = split_by_patient(table, own.fractions, derive_seed(seed, "split"))
+    check_disjoint(split, table)
+    partitioner = components.build(
+        "partitioners", own.partitioner.name, own.partitioner.settings
+    )
+    partition = partitioner(table, own.hospitals, derive_seed(seed, "partition"))
+    return Division(seed, split, partition, disjointness(split, table))
+
+
+def save_division(folder: Path, dataset: Dataset, division: Division) -> None:
+    """Write the split, the proof that patients are disjoint, and what shifted between hospitals."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        part=division.split.part,
+        client=division.partition.client,
+        annotated=division.partition.annotated,
+        clients=np.array(division.partition.clients),
+    )
+    write_atomically(folder / "split.npz", buffer.getvalue())
+    write_json(folder / "disjointness.json", vars(division.proof))
+    write_json(folder / "shifts.json", shifts_of(dataset, division))
+
+
+def shifts_of(dataset: Dataset, division: Division) -> object:
+    """What shifted between hospitals: prevalence, coupling, quantity, annotation, acquisition."""
+    return describe_shifts(dataset.table, division.partition).to_json()

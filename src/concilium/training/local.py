@@ -1,0 +1,99 @@
+"""The only gradient loop: some local epochs of one client, or of all data pooled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from concilium.data.augmentation import Augmentation
+from concilium.data.dataset import Exams
+from concilium.data.loader import batches
+from concilium.foundation.checks import at_least, not_negative
+from concilium.losses.contract import Loss
+from concilium.training.optimizers import OptimizerSettings
+
+# Added to the gradients in place before each step: current parameters → a term for each of them.
+GradientTerm = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class LocalTraining:
+    """How a client trains in one round.
+
+    ``clip_norm`` caps the norm of the whole gradient of a step (0: not at all).
+    """
+
+    epochs: int = 1
+    batch_size: int = 32
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    clip_norm: float = 0.0
+
+    def __post_init__(self) -> None:
+        at_least(1, local_epochs=self.epochs, batch_size=self.batch_size)
+        not_negative(clip_norm=self.clip_norm)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a local training did: steps taken and its mean loss (NaN without a step)."""
+
+    num_steps: int
+    mean_loss: float
+
+
+def train(
+    network: nn.Module,
+    exams: Exams,
+    loss: Loss,
+    settings: LocalTraining,
+    generator: torch.Generator,
+    gradient_term: GradientTerm | None = None,
+) -> Trained:
+    """Train the network in place; order of batches and augmentation come from the generator.
+
+    A step without a known entry is skipped: it has no gradient, and an optimiser with memory would
+    move all the same. Raises FloatingPointError where the loss is not finite.
+    """
+    network.train()
+    parameters = {n: p for n, p in network.named_parameters() if p.requires_grad}
+    device = next(iter(parameters.values())).device
+    optimizer = settings.optimizer.build(parameters.values())
+    losses: list[Tensor] = []
+    for _ in range(settings.epochs):
+        for batch in batches(exams, settings.batch_size, generator, settings.augmentation):
+            if not bool(batch.known.any()):
+                continue
+            batch = batch.to(device)
+            optimizer.zero_grad(set_to_none=True)
+            value = loss(network(batch.image), batch.target, batch.known)
+            value.backward()  # type: ignore[no-untyped-call]
+            _finish_gradients(parameters, gradient_term, settings.clip_norm)
+            optimizer.step()
+            losses.append(value.detach())
+    return Trained(len(losses), _mean(losses))
+
+
+def _finish_gradients(
+    parameters: Mapping[str, nn.Parameter], term: GradientTerm | None, clip_norm: float
+) -> None:
+    if term is not None:
+        with torch.no_grad():
+            for name, value in term(parameters).items():
+                gradient = parameters[name].grad
+                if gradient is not None:
+                    gradient.add_(value)
+    if clip_norm:
+        nn.utils.clip_grad_norm_(parameters.values(), clip_norm)
+
+
+def _mean(losses: list[Tensor]) -> float:
+    if not losses:
+        return float("nan")
+    mean = float(torch.stack(losses).double().mean())
+    if mean != mean or mean in (float("inf"), float("-inf")):
+        raise FloatingPointError("the training loss is not finite; lower the learning rate")
+    return mean
