@@ -43,16 +43,29 @@ class Loss(ABC):
         return logits
 
 
+def without_unknown(logits: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits and target (B, L) with 0 at unknown entries: the first line of a loss.
+
+    What stands at an unknown entry, NaN included, then reaches neither value nor gradient (masking
+    the result alone is not enough: zero times a NaN derivative is NaN). The target takes the type
+    of the logits.
+    """
+    return logits.masked_fill(~known, 0.0), target.to(logits.dtype).masked_fill(~known, 0.0)
+
+
+def entry_weights(values: Tensor, known: Tensor, label_weight: Tensor | None = None) -> Tensor:
+    """Weight (B, L) of each entry in a mean: 0 where unknown, else its label's weight (or 1)."""
+    weight = known.to(values.dtype)
+    return weight if label_weight is None else weight * label_weight
+
+
 def mean_over_known(values: Tensor, known: Tensor, label_weight: Tensor | None = None) -> Tensor:
     """Mean of values (B, L) over known entries, weighted by label; 0 where nothing is known.
 
-    Unknown entries get exactly zero gradient, even where their value is NaN or infinite.
+    The values must be finite with finite derivatives everywhere, which ``without_unknown`` sees to.
     """
-    weight = known.to(values.dtype)
-    if label_weight is not None:
-        weight = weight * label_weight
-    kept = torch.where(known, values, torch.zeros_like(values))
-    return (kept * weight).sum() / weight.sum().clamp_min(torch.finfo(values.dtype).tiny)
+    weight = entry_weights(values, known, label_weight)
+    return (values * weight).sum() / weight.sum().clamp_min(torch.finfo(values.dtype).tiny)
 
 
 CONTRACT = Loss
