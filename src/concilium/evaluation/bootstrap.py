@@ -8,9 +8,10 @@ of different patients are independent, so each hospital draws its own, and the r
 of all hospitals add up to those of the federation. Nothing is sorted again: the histograms of a
 replicate are (bins × patients) counts times the patients' weights.
 
-    blocks = federation_blocks([patients_a, patients_b], plan)      # in one place, or by messages
-    values = replicate_values(blocks, average_precision)            # (R, L)
-    low, high, num_undefined = interval(values)                     # (L,) each
+    seed = derive_seed(root, "bootstrap", client)                      # each client has its own
+    sums = replicate_sums(scores, target, known, patient, 1000, seed)  # at each client
+    values = (sums_a + sums_b).values(mean_precision)                  # (R, L)
+    low, high, num_undefined = interval(values)                        # (L,) each
 """
 
 from __future__ import annotations
@@ -26,59 +27,43 @@ from scipy.sparse import csr_array
 from concilium.evaluation.entries import checked_entries
 from concilium.evaluation.histograms import NUM_BINS, Bools, Floats, bin_of
 from concilium.foundation.checks import at_least, fraction, one_of
+from concilium.foundation.errors import InputError
 from concilium.foundation.seeds import numpy_generator
 
 Weights = npt.NDArray[np.float32]
 ReplicateCounts = npt.NDArray[np.int32]
 Statistic = Callable[[ReplicateCounts, ReplicateCounts], Floats]
 
-
-@dataclass(frozen=True)
-class BootstrapPlan:
-    """How replicates are drawn.
-
-    ``resampling``: ``poisson`` (weights of patients independent: adds up over hospitals) or
-    ``multinomial`` (exactly n patients with replacement: right only where all exams are in one
-    place). ``block``: replicates held at a time; it changes memory, never the result.
-    """
-
-    num_replicates: int = 1000
-    seed: int = 0
-    resampling: str = "poisson"
-    block: int = 100
-
-    def __post_init__(self) -> None:
-        at_least(1, num_replicates=self.num_replicates, block=self.block)
-        one_of(("poisson", "multinomial"), resampling=self.resampling)
-
-    def blocks(self) -> Iterator[range]:
-        """The replicates in blocks, in order."""
-        for first in range(0, self.num_replicates, self.block):
-            yield range(first, min(first + self.block, self.num_replicates))
-
-    def weights(self, client: str | int, num_patients: int, replicates: range) -> Weights:
-        """How often each patient of a client counts (P, R); a seed of its own each replicate."""
-        columns = [self._draw(client, num_patients, replicate) for replicate in replicates]
-        return np.stack(columns, 1, dtype=np.float32, casting="unsafe")
-
-    def _draw(self, client: str | int, num_patients: int, replicate: int) -> npt.NDArray[np.int64]:
-        generator = numpy_generator(self.seed, "bootstrap", client, replicate)
-        if self.resampling == "poisson":
-            return generator.poisson(1.0, num_patients)
-        drawn = generator.integers(num_patients, size=num_patients)
-        return np.bincount(drawn, minlength=num_patients)
+BLOCK = 50  # replicates at a time: weights and histograms of a block stay in the processor's cache
 
 
 @dataclass(frozen=True)
-class ReplicateSums:
-    """Score histograms of some replicates, present and absent (R, L, B); ``+`` adds hospitals."""
+class BootstrapSums:
+    """Score histograms of replicates, of present and of absent entries (R, L, B)."""
 
     positives: ReplicateCounts
     negatives: ReplicateCounts
 
-    def __add__(self, other: ReplicateSums) -> ReplicateSums:
-        """Both hospitals together, replicate by replicate."""
-        return ReplicateSums(self.positives + other.positives, self.negatives + other.negatives)
+    def __add__(self, other: BootstrapSums) -> BootstrapSums:
+        """Both hospitals together, replicate by replicate. Raises InputError for other shapes."""
+        if self.positives.shape != other.positives.shape:
+            raise InputError(
+                f"replicates of shape {self.positives.shape} and {other.positives.shape} "
+                "do not add up: ask all clients for the same number"
+            )
+        return BootstrapSums(self.positives + other.positives, self.negatives + other.negatives)
+
+    def values(self, statistic: Statistic) -> Floats:
+        """A statistic of each replicate (R, L): it maps histograms (…, B), twice, to (…).
+
+        Such are ``area_under_roc`` and ``mean_precision`` of the metrics.
+        """
+        return replicate_values(self._blocks(), statistic)
+
+    def _blocks(self) -> Iterator[BootstrapSums]:
+        for first in range(0, len(self.positives), BLOCK):
+            block = slice(first, first + BLOCK)
+            yield BootstrapSums(self.positives[block], self.negatives[block])
 
 
 @dataclass(frozen=True)
@@ -89,70 +74,98 @@ class PatientHistograms:
     order of the exams does not matter.
     """
 
-    client: str | int
     num_patients: int
     by_label: tuple[csr_array, ...]
 
     @staticmethod
     def of(
-        client: str | int,
-        scores: npt.ArrayLike,
-        target: npt.ArrayLike,
-        known: npt.ArrayLike,
-        patient: npt.ArrayLike,
+        scores: npt.ArrayLike, target: npt.ArrayLike, known: npt.ArrayLike, patient: npt.ArrayLike
     ) -> PatientHistograms:
-        """Counts of one client's exams; arguments as in ``EvaluationSums.of``."""
+        """Counts of a hospital's exams; arguments and errors as in ``EvaluationSums.of``."""
         scores, target, known, patient = checked_entries(scores, target, known, patient)
         numbers, index = np.unique(patient, return_inverse=True)
         rows = bin_of(scores) + NUM_BINS * (target > 0.5)
         shape = (2 * NUM_BINS, len(numbers))
-        by_label = tuple(
-            _counts(rows[:, i], index, known[:, i], shape) for i in range(rows.shape[1])
-        )
-        return PatientHistograms(client, len(numbers), by_label)
+        labels = range(rows.shape[1])
+        by_label = (_counts(rows[:, label], index, known[:, label], shape) for label in labels)
+        return PatientHistograms(len(numbers), tuple(by_label))
 
-    def resampled(self, weights: Weights) -> ReplicateSums:
+    def resampled(self, weights: Weights) -> BootstrapSums:
         """Histograms of replicates under patients' weights (P, R): counts × weights, exactly."""
         halves = np.empty((2, weights.shape[1], len(self.by_label), NUM_BINS), np.int32)
         for label, counts in enumerate(self.by_label):
             both = (counts @ weights).reshape(2, NUM_BINS, -1)
             halves[:, :, label] = both.transpose(0, 2, 1)
-        return ReplicateSums(positives=halves[1], negatives=halves[0])
+        return BootstrapSums(positives=halves[1], negatives=halves[0])
 
-    def replicates(self, plan: BootstrapPlan) -> Iterator[ReplicateSums]:
-        """The client's replicate sums, block by block."""
-        for block in plan.blocks():
-            yield self.resampled(plan.weights(self.client, self.num_patients, block))
+    def blocks(
+        self, num_replicates: int, seed: int, resampling: str = "poisson"
+    ) -> Iterator[BootstrapSums]:
+        """Replicates in blocks of at most ``BLOCK``: memory does not grow with their number."""
+        at_least(1, num_replicates=num_replicates)
+        for first in range(0, num_replicates, BLOCK):
+            replicates = range(first, min(first + BLOCK, num_replicates))
+            yield self.resampled(patient_weights(self.num_patients, replicates, seed, resampling))
 
 
 class Interval(NamedTuple):
-    """Percentile interval of each label (…,), and how many replicates were undefined."""
+    """Percentile interval (…) over replicates, and how many of them were undefined."""
 
     low: Floats
     high: Floats
     num_undefined: npt.NDArray[np.int64]
 
 
-def federation_blocks(
-    clients: Iterable[PatientHistograms], plan: BootstrapPlan
-) -> Iterator[ReplicateSums]:
-    """Replicate sums of several clients together, block by block."""
-    for blocks in zip(*(client.replicates(plan) for client in clients), strict=True):
-        total = blocks[0]
-        for block in blocks[1:]:
-            total = total + block
-        yield total
+def replicate_sums(
+    scores: npt.ArrayLike,
+    target: npt.ArrayLike,
+    known: npt.ArrayLike,
+    patient: npt.ArrayLike,
+    num_replicates: int,
+    seed: int,
+    resampling: str = "poisson",
+) -> BootstrapSums:
+    """All replicates of one client at once, to be sent: 8 B L R bytes (1,000 × 14: 115 MB).
+
+    ``seed`` is the client's own; arguments and errors otherwise as in ``EvaluationSums.of``.
+    """
+    histograms = PatientHistograms.of(scores, target, known, patient)
+    blocks = list(histograms.blocks(num_replicates, seed, resampling))
+    return BootstrapSums(
+        np.concatenate([block.positives for block in blocks]),
+        np.concatenate([block.negatives for block in blocks]),
+    )
 
 
-def replicate_values(blocks: Iterable[ReplicateSums], statistic: Statistic) -> Floats:
-    """The statistic of each replicate (R, L): statistic maps histograms (…, B) twice to (…)."""
+def patient_weights(
+    num_patients: int, replicates: range, seed: int, resampling: str = "poisson"
+) -> Weights:
+    """How often each patient counts in each replicate (P, R); each replicate has its own seed.
+
+    ``resampling``: ``poisson`` (independent weights: adds up over hospitals) or ``multinomial``
+    (exactly as many patients as there are, with replacement: for exams that are in one place).
+    """
+    one_of(("poisson", "multinomial"), resampling=resampling)
+    weights = np.empty((num_patients, len(replicates)), np.float32)
+    for column, replicate in enumerate(replicates):
+        generator = numpy_generator(seed, "replicate", replicate)
+        if resampling == "poisson":
+            weights[:, column] = generator.poisson(1.0, num_patients)
+        else:
+            drawn = generator.integers(max(num_patients, 1), size=num_patients)
+            weights[:, column] = np.bincount(drawn, minlength=num_patients)
+    return weights
+
+
+def replicate_values(blocks: Iterable[BootstrapSums], statistic: Statistic) -> Floats:
+    """A statistic of each replicate (R, L), block by block."""
     return np.concatenate([statistic(block.positives, block.negatives) for block in blocks])
 
 
 def interval(values: Floats, confidence: float = 0.95) -> Interval:
     """Percentile interval over replicates (R, …); those that are NaN are left out and counted.
 
-    NaN where fewer than half of the replicates are defined: an interval of the lucky ones would
+    NaN where more than half of the replicates are undefined: an interval of the lucky ones would
     be too narrow.
     """
     fraction(confidence=confidence)
