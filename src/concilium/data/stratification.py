@@ -111,7 +111,7 @@ def _place_one_by_one(
 def _apportion(number: int, wanted: Floats, generator: np.random.Generator) -> Counts:
     """Share out a number (K,) in proportion to what is wanted; the remainders to the largest."""
     quota = number * wanted / wanted.sum()
-    whole = np.floor(quota).astype(np.int64)
+    whole: Counts = np.floor(quota).astype(np.int64)
     remainder = np.where(wanted > 0, quota - whole, -1)
     largest = np.lexsort((generator.random(len(wanted)), -remainder))
     whole[largest[: number - int(whole.sum())]] += 1
@@ -123,5 +123,5 @@ def _interleave(numbers: Counts, generator: np.random.Generator) -> npt.NDArray[
     parts = np.repeat(np.arange(len(numbers)), numbers)
     within = np.arange(len(parts)) - np.repeat(np.cumsum(numbers) - numbers, numbers)
     position = (within + generator.random(len(numbers))[parts]) / numbers[parts]
-    order = np.argsort(position, kind="stable")
-    return np.asarray(parts[order], np.intp)
+    spread: npt.NDArray[np.intp] = parts[np.argsort(position, kind="stable")]
+    return spread
