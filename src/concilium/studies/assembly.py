@@ -31,6 +31,7 @@ from concilium.orchestration.phases import Recipe
 from concilium.orchestration.rounds import Schedule
 from concilium.studies.configuration import Choice, MethodSettings, Study
 from concilium.studies.division import Division
+from concilium.studies.extraction import with_features
 from concilium.training.local import LocalTraining
 from concilium.training.optimizers import OptimizerSettings
 from concilium.weightings.contract import Weighting
@@ -129,8 +130,10 @@ def method_of(name: str, settings: MethodSettings) -> Method:
 
 
 def load_data(study: Study, cache: Path) -> Dataset:
-    """The data set of a study, with the labels that it asks for."""
+    """The data set of a study, with the labels that it asks for; features where it is frozen."""
     dataset: Dataset = make("sources", study.data.source).load(cache)
+    if study.network.frozen:
+        dataset = with_features(dataset, encoder_of(study, dataset), cache)
     if not study.data.labels:
         return dataset
     table = dataset.table
@@ -157,15 +160,34 @@ def training_of(study: Study, learning_rate: float) -> LocalTraining:
     )
 
 
+def encoder_of(study: Study, dataset: Dataset) -> Network:
+    """The network whose encoder is applied once where the study is frozen (seed 0)."""
+    return _built(study.network.architecture, study, dataset, study.network.weights, 0)
+
+
 def network_of(study: Study, dataset: Dataset, seed: int) -> Network:
     """The network before training: its tensors come from the seed, or from the weights file."""
-    architecture = make("networks", study.network.architecture)
-    network: Network = architecture.build(
+    if study.network.frozen:
+        return _built(Choice(name="linear"), study, dataset, "", seed)
+    return _built(study.network.architecture, study, dataset, study.network.weights, seed)
+
+
+def _built(choice: Choice, study: Study, dataset: Dataset, weights: str, seed: int) -> Network:
+    network: Network = make("networks", choice).build(
         dataset.input_shape, len(dataset.table.schema), derive_seed(seed, "network")
     )
-    if study.network.weights:
-        load_weights(network, Path(study.network.weights))
-    return network.to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
+    if weights:
+        load_weights(network, Path(weights))
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.to(device_of(study))
+
+
+def device_of(study: Study) -> torch.device:
+    """Where clients compute: "auto" is a GPU where there is one."""
+    name = study.training.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
 
 
 def recipe_of(study: Study, method: Method, schema: LabelSchema, seed: int) -> Recipe:
@@ -230,5 +252,6 @@ def clients_of(
 ) -> tuple[Client, ...]:
     """The clients of one process; they share the network as their workbench."""
     return tuple(
-        Client(name, own, network, method.loss, training, seed) for name, own in parts.items()
+        Client(name, own, network, method.loss, training, seed, next(network.parameters()).device)
+        for name, own in parts.items()
     )

@@ -67,10 +67,15 @@ class SplitSettings(Settings):
 
 
 class NetworkSettings(Settings):
-    """``[network]``: the architecture, and a local weights file to start from."""
+    """``[network]``: the architecture, and a local weights file to start from.
+
+    ``frozen`` applies the encoder once to every image; the study then trains a linear head on its
+    features (with ``rounds = 0`` and an exact head: from sums alone).
+    """
 
     architecture: Named
     weights: str = ""
+    frozen: bool = False
 
 
 class TrainingSettings(Settings):
@@ -92,6 +97,7 @@ class TrainingSettings(Settings):
     augmentation: dict[str, Any] = Field(default_factory=dict)
     keep: Literal["best", "last"] = "best"
     evaluate_every: Count = 1
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
 
 
 class EvaluationSettings(Settings):

@@ -1,0 +1,7 @@
+"""``concilium evaluate``."""
+
+from __future__ import annotations
+
+
+def command() -> None:
+    """Stub replaced below."""

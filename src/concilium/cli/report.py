@@ -1,0 +1,7 @@
+"""``concilium report``."""
+
+from __future__ import annotations
+
+
+def command() -> None:
+    """Stub replaced below."""

@@ -1,0 +1,171 @@
+"""What a run found, as plain values: the one form that tables, reports and comparisons read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from concilium.evaluation.averages import macro
+from concilium.evaluation.bootstrap import BootstrapSums
+from concilium.evaluation.sums import EvaluationSums
+from concilium.foundation import components
+from concilium.labels.frequency_groups import frequency_groups
+from concilium.labels.statistics import LabelStatistics
+from concilium.metrics.auroc import auroc
+from concilium.metrics.average_precision import average_precision
+from concilium.metrics.phi_gap import phi_gap, predicted_phi, true_phi
+from concilium.orchestration.phases import Assessment, Operation
+
+Values = npt.NDArray[np.float64]
+Plain = dict[str, Any]
+GROUPS = ("head", "medium", "tail")
+BY_HOSPITAL = ("auroc", "average_precision")
+CURVES = {"auroc": auroc, "average_precision": average_precision}
+
+
+def measures(sums: EvaluationSums) -> dict[str, Values]:
+    """Every metric of the folder ``metrics`` on these sums, by name: (L,) each."""
+    return {
+        name: components.build("metrics", name)(sums) for name in components.names("metrics")
+    }
+
+
+def describe(
+    assessment: Assessment,
+    operation: Operation,
+    labels: Sequence[str],
+    training: LabelStatistics,
+    min_positives: int,
+) -> Plain:
+    """One model on the test parts: per label, macro, by frequency group, by hospital, intervals.
+
+    Frequency groups are those of the federation's ``training`` statistics.
+    """
+    sums = assessment.all
+    values = measures(sums)
+    groups = frequency_groups(training)
+    return {
+        "labels": list(labels),
+        "images": sums.statistics.num_images,
+        "patients": sums.statistics.num_patients,
+        "positives": sums.statistics.positives,
+        "known": sums.statistics.known,
+        "groups": list(groups),
+        "metrics": values,
+        "macro": {n: _macro(v, sums, min_positives) for n, v in values.items()},
+        "by_group": {
+            group: {n: _macro(v, sums, min_positives, groups, group) for n, v in values.items()}
+            for group in GROUPS
+        },
+        "intervals": _intervals(assessment.bootstrap, sums, min_positives),
+        "label_sets": label_sets(sums, labels),
+        "exams": exams(sums),
+        "phi": {"true": true_phi(sums), "predicted": predicted_phi(sums), "gap": phi_gap(sums)},
+        "operation": {
+            "thresholds": operation.thresholds,
+            "slope": operation.calibration.slope,
+            "offset": operation.calibration.offset,
+        },
+        "by_hospital": {
+            name: hospital(own, min_positives) for name, own in assessment.by_client.items()
+        },
+    }
+
+
+def hospital(sums: EvaluationSums, min_positives: int) -> Plain:
+    """One hospital's own test part."""
+    values = {name: CURVES[name](sums.positives, sums.negatives) for name in BY_HOSPITAL}
+    return {
+        "images": sums.statistics.num_images,
+        "positives": sums.statistics.positives,
+        "metrics": values,
+        "macro": {n: _macro(v, sums, min_positives) for n, v in values.items()},
+    }
+
+
+def label_sets(sums: EvaluationSums, labels: Sequence[str]) -> list[Plain]:
+    """Recall of each followed combination: all of it alerted, where all of it is present."""
+    alerts = sums.alerts
+    return [
+        {
+            "labels": [labels[i] for i in members],
+            "present": int(present),
+            "found": int(found),
+            "recall": float(found / present) if present else float("nan"),
+        }
+        for members, present, found in zip(
+            alerts.label_sets, alerts.set_present, alerts.set_found, strict=True
+        )
+    ]
+
+
+def exams(sums: EvaluationSums) -> Plain:
+    """Exams with a finding, with a miss, with an alert; missed findings in 1,000 exams."""
+    alerts, images = sums.alerts, sums.statistics.num_images
+    missed = sums.statistics.positives.sum() - np.trace(alerts.both_found)
+    return {
+        "with_finding": alerts.exams_with_finding,
+        "with_miss": alerts.exams_with_miss,
+        "with_alert": alerts.exams_with_alert,
+        "missed_findings_per_1000": float(1000 * missed / images) if images else float("nan"),
+    }
+
+
+def mean_of(descriptions: Sequence[Any]) -> Any:
+    """Several descriptions of the same form as one: means of defined numbers, leaf by leaf."""
+    first = descriptions[0]
+    if isinstance(first, Mapping):
+        keys = [key for key in first if all(key in other for other in descriptions)]
+        return {key: mean_of([other[key] for other in descriptions]) for key in keys}
+    if isinstance(first, np.ndarray) or _is_number(first):
+        return _defined_mean(np.array(descriptions, np.float64))
+    if isinstance(first, list) and first and not isinstance(first[0], str):
+        return [mean_of(items) for items in zip(*descriptions, strict=True)]
+    return first
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def _defined_mean(stacked: Values) -> Any:
+    defined = ~np.isnan(stacked)
+    count = defined.sum(0)
+    mean = np.where(defined, stacked, 0).sum(0) / np.where(count == 0, np.nan, count)
+    return float(mean) if mean.ndim == 0 else mean
+
+
+def _macro(
+    values: Values,
+    sums: EvaluationSums,
+    min_positives: int,
+    groups: Sequence[str | None] = (),
+    group: str | None = None,
+) -> Plain:
+    chosen = None if group is None else np.array([own == group for own in groups])
+    return macro(values, sums.statistics, min_positives, chosen)._asdict()
+
+
+def _intervals(bootstrap: BootstrapSums | None, sums: EvaluationSums, min_positives: int) -> Plain:
+    """95 % percentile intervals of AUROC and AP over replicates, per label and for the macro."""
+    if bootstrap is None:
+        return {}
+    enough = sums.statistics.positives >= min_positives
+    found: Plain = {}
+    for name, curve in CURVES.items():
+        values = bootstrap.values(curve)  # (R, L)
+        low, high = _percentiles(values)
+        macros = values[:, enough].mean(1) if enough.any() else np.full(len(values), np.nan)
+        found[name] = {"low": low, "high": high, "macro": [float(v) for v in _percentiles(macros)]}
+    return found
+
+
+def _percentiles(values: Values) -> tuple[Any, Any]:
+    if np.isnan(values).all():
+        nothing = np.full(values.shape[1:], np.nan)
+        return nothing, nothing
+    low, high = np.nanpercentile(values, [2.5, 97.5], axis=0)
+    return low, high

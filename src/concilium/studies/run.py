@@ -1,0 +1,150 @@
+"""Run a study: every method, seed and fold, side by side where asked, into one run folder.
+
+    RUN/study.toml, study.json     the study as written, and as run (paths absolute)
+    RUN/manifest.json              versions, threads, digest of the study
+    RUN/data.json                  what the data are: counts, notes, label policy
+    RUN/splits/seed-S-fold-F/      who holds what, the proof of disjointness, what shifted
+    RUN/methods/M/seed-S-fold-F/   checkpoints, history.jsonl, model.safetensors, result.json
+    RUN/results.json               all results together
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from concilium.data.dataset import Dataset
+from concilium.foundation.errors import Problem, StudyError
+from concilium.foundation.files import plain, write_atomically, write_json
+from concilium.orchestration.checkpoints import environment
+from concilium.orchestration.observers import Event, Observer
+from concilium.studies import assembly
+from concilium.studies.configuration import Study
+from concilium.studies.division import divide, save_division
+from concilium.studies.job import Job, run_job
+from concilium.studies.side_by_side import in_processes
+
+JobObserver = Callable[[Job, Event], None]
+
+
+def jobs_of(study: Study) -> list[Job]:
+    """All jobs: seeds and folds outermost, so that early results compare methods."""
+    folds = range(max(1, study.split.folds))
+    return [
+        Job(method, seed, fold) for seed in study.seeds for fold in folds for method in study.methods
+    ]
+
+
+def run_study(
+    study: Study, text: str, run: Path, cache: Path, resume: bool, observer: JobObserver
+) -> list[dict[str, Any]]:
+    """Run every job that is not finished yet; the results of all of them, in order.
+
+    Raises StudyError where the folder holds another study, or the same one without ``resume``.
+    """
+    torch.set_num_threads(1)
+    with locked(run):
+        _open_folder(study, text, run, resume)
+        dataset = assembly.load_data(study, cache)
+        _describe_data(run, study, dataset)
+        jobs = jobs_of(study)
+        for job in _one_each_division(jobs):
+            save_division(
+                division_folder(run, job), dataset, divide(dataset, study, job.seed, job.fold)
+            )
+        waiting = [job for job in jobs if not (job.folder(run) / "result.json").exists()]
+        if study.workers > 1 and len(waiting) > 1:
+            in_processes(work, waiting, (run, cache), study.workers, observer)
+        else:
+            for job in waiting:
+                work(job, run, cache, partial(observer, job))
+        results = read_results(run, jobs)
+        write_json(run / "results.json", results)
+        return results
+
+
+def work(job: Job, run: Path, cache: Path, observer: Observer) -> None:
+    """Do one job of the study in a run folder, and commit its result."""
+    torch.set_num_threads(1)
+    study = study_of(run)
+    dataset = assembly.load_data(study, cache)
+    division = divide(dataset, study, job.seed, job.fold)
+    parts = assembly.parts_of(dataset, division, assembly.policy_of(study))
+    result = plain(run_job(study, job, dataset, parts, run, observer))
+    lines = "".join(json.dumps(record) + "\n" for record in result["history"])
+    write_atomically(job.folder(run) / "history.jsonl", lines.encode())
+    write_json(job.folder(run) / "result.json", result)
+
+
+def study_of(run: Path) -> Study:
+    """The study of a run folder. Raises StudyError where it is none."""
+    path = run / "study.json"
+    if not path.exists():
+        remedy = "give a folder that `concilium run` has written"
+        raise StudyError(Problem(str(run), "is not a run folder", remedy))
+    return Study.model_validate_json(path.read_text())
+
+
+def read_results(run: Path, jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """Results of the jobs that are finished."""
+    paths = [job.folder(run) / "result.json" for job in jobs]
+    return [json.loads(path.read_text()) for path in paths if path.exists()]
+
+
+def division_folder(run: Path, job: Job) -> Path:
+    """Where the division of a job's seed and fold is saved."""
+    return run / "splits" / f"seed-{job.seed}-fold-{job.fold}"
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Hold a run folder for this process alone. Raises StudyError where another one holds it."""
+    run.mkdir(parents=True, exist_ok=True)
+    with (run / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            what = "another process is running this study"
+            raise StudyError(Problem(str(run), what, "wait for it, or use another --out")) from None
+        yield
+
+
+def _open_folder(study: Study, text: str, run: Path, resume: bool) -> None:
+    manifest = run / "manifest.json"
+    if manifest.exists():
+        if not resume:
+            remedy = "go on with --resume, or use another --out"
+            raise StudyError(Problem(str(run), "holds a run already", remedy))
+        if json.loads(manifest.read_text())["study"] != study.digest():
+            remedy = "use another --out, or the study file as it was"
+            raise StudyError(Problem(str(run), "holds a run of another study", remedy))
+    write_atomically(run / "study.toml", text.encode())
+    write_atomically(run / "study.json", study.model_dump_json(indent=1).encode())
+    write_json(manifest, {"study": study.digest(), "environment": environment()})
+
+
+def _describe_data(run: Path, study: Study, dataset: Dataset) -> None:
+    write_json(
+        run / "data.json",
+        {
+            "title": dataset.title,
+            "synthetic": dataset.synthetic,
+            "images": len(dataset.table),
+            "patients": len(set(dataset.table.patient.tolist())),
+            "input_shape": list(dataset.input_shape),
+            "labels": list(dataset.table.schema.names),
+            "label_policy": assembly.policy_of(study).describe(),
+            "notes": dict(dataset.notes),
+        },
+    )
+
+
+def _one_each_division(jobs: Sequence[Job]) -> list[Job]:
+    return list({(job.seed, job.fold): job for job in jobs}.values())
