@@ -32,6 +32,15 @@ def test_several_problems_are_counted_and_all_listed_in_order() -> None:
     assert [problem.where for problem in error.problems] == ["a.csv, row 2", "a.csv, row 7"]
 
 
+def test_a_long_list_is_cut_in_the_message_and_whole_in_the_error() -> None:
+    error = InputError([Problem(f"a.csv, row {row}", "blank") for row in range(2, 1236)])
+    lines = str(error).split("\n")
+    assert lines[0] == "1,234 problems:"
+    assert lines[-1] == "  and 1,214 more"
+    assert len(lines) == 22, "a heading, 20 problems, and how many more"
+    assert len(error.problems) == 1234
+
+
 def test_every_error_belongs_to_the_tree_that_the_module_draws() -> None:
     assert errors.__doc__ is not None
     classes = {

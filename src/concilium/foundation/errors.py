@@ -17,6 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 
+MOST_SHOWN = 20
+"""Problems that a message lists; the error carries all of them."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing that is wrong: where (file, row, label), what, and the remedy.
@@ -52,8 +56,10 @@ class InputError(ConciliumError):
     def _text(self) -> str:
         if len(self.problems) == 1:
             return str(self.problems[0])
-        lines = "\n".join(f"  - {problem}" for problem in self.problems)
-        return f"{len(self.problems)} problems:\n{lines}"
+        shown = [f"  - {problem}" for problem in self.problems[:MOST_SHOWN]]
+        if len(self.problems) > MOST_SHOWN:
+            shown.append(f"  and {len(self.problems) - MOST_SHOWN:,} more")
+        return "\n".join([f"{len(self.problems):,} problems:", *shown])
 
 
 class LabelError(InputError):
