@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-
 MOST_SHOWN = 20
 """Problems that a message lists; the error carries all of them."""
 
