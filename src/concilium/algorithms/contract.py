@@ -1,9 +1,9 @@
 """What a federated algorithm is: three pure functions of values.
 
-    Broadcast            server                    broadcast(server) → what every client gets
-        ↓                clients, each alone       client_update(...) → Update, own memory
-      total              sum over clients
-        ↓                server                    server_update(server, total) → next server
+Broadcast            server                    broadcast(server) → what every client gets
+    ↓                clients, each alone       client_update(...) → Update, own memory
+  total              sum over clients
+    ↓                server                    server_update(server, total) → next server
 """
 
 from __future__ import annotations
@@ -41,9 +41,7 @@ class Algorithm(ABC):
 
     def broadcast(self, server: ServerState) -> Broadcast:
         """What every client of the next round gets: by default the model."""
-        return Broadcast(
-            server.round, server.model, label_statistics=server.label_statistics
-        )
+        return Broadcast(server.round, server.model, label_statistics=server.label_statistics)
 
     @abstractmethod
     def client_update(

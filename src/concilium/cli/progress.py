@@ -39,9 +39,7 @@ class JobBars:
             case RoundFinished(record, num_rounds):
                 loss = record["loss"]
                 state = f"round {record['round']}, loss {loss:.3f}"
-                self._progress.update(
-                    bar, completed=record["round"], total=num_rounds, state=state
-                )
+                self._progress.update(bar, completed=record["round"], total=num_rounds, state=state)
             case Resumed(round_):
                 self._progress.console.print(f"{job.method}: goes on after round {round_}")
             case Warned(text):

@@ -45,7 +45,11 @@ class Client:
         return self.parts[part].statistics()
 
     def train(
-        self, model: NamedTensors, round_: int, loss: Loss, gradient_term: GradientTerm | None = None
+        self,
+        model: NamedTensors,
+        round_: int,
+        loss: Loss,
+        gradient_term: GradientTerm | None = None,
     ) -> tuple[NamedTensors, Trained]:
         """The model after this round's local training on the training part."""
         load(self.network, model)

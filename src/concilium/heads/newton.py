@@ -183,7 +183,7 @@ class Newton(Head):
             "head.weight": torch.where(rows, weight.float(), old_weight),
             "head.bias": torch.where(solvable, bias.float(), old_bias),
         }
-        report = {
+        report: dict[str, float | list[float] | list[str]] = {
             "penalty": sorted(self.penalties, reverse=True)[best],
             "held_out_loss": held_out,
             "exchanges": float(rounds),
@@ -259,7 +259,8 @@ class _Descent:
     def _step(self, solution: Tensor, sums: HeadSums) -> Tensor:
         """Newton's step; a hair on the diagonal keeps the intercept of a separable label finite."""
         hair = 1e-10 * torch.eye(solution.shape[1], dtype=torch.float64)
-        return torch.linalg.solve(sums.hessian + hair, sums.gradient)
+        step: Tensor = torch.linalg.solve(sums.hessian + hair, sums.gradient)
+        return step
 
 
 def _where(mask: Tensor, yes: HeadSums, no: HeadSums | None) -> HeadSums:
@@ -273,9 +274,7 @@ def _where(mask: Tensor, yes: HeadSums, no: HeadSums | None) -> HeadSums:
     )
 
 
-def _choose(
-    ask: Ask, model: NamedTensors, scale: Scale, paths: Tensor
-) -> tuple[int, list[float]]:
+def _choose(ask: Ask, model: NamedTensors, scale: Scale, paths: Tensor) -> tuple[int, list[float]]:
     """Index of the solution with the least validation loss summed over labels, and those losses."""
     if len(paths) == 1:
         return 0, []

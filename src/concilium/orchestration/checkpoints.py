@@ -135,7 +135,7 @@ def _tensors(progress: Progress) -> dict[str, Tensor]:
         "model": progress.server.model,
         "extras": progress.server.extras,
     }
-    if progress.best is not None:
+    if progress.best is not None and progress.best.round != progress.server.round:
         groups["best"] = progress.best.model
     for client, state in progress.client_states.items():
         groups[f"client/{client}"] = state.extras
@@ -166,6 +166,9 @@ def _progress(manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Pro
         )
 
     best = manifest["best"]
+    if best is not None:  # where the best model is the newest one, it is stored once
+        newest = best["round"] == manifest["round"]
+        best = Best(best["round"], best["score"], group("model" if newest else "best"))
     return Progress(
         ServerState(
             manifest["round"],
@@ -173,7 +176,7 @@ def _progress(manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Pro
             group("extras"),
             _statistics(manifest["label_statistics"]),
         ),
-        None if best is None else Best(best["round"], best["score"], group("best")),
+        best,
         {client: ClientState(group(f"client/{client}")) for client in manifest["clients"]},
         tuple(manifest["history"]),
     )

@@ -148,7 +148,9 @@ def watching(ask: Ask, ask_test: Ask | None, recipe: Recipe) -> Inspection:
         validation = ask(EvaluationRequest(model, "validation"))
         seen: dict[str, object] = {
             "validation_score": validation_score(validation),
-            "validation_auroc": macro(Auroc()(validation), validation.statistics, min_positives=1).mean,
+            "validation_auroc": macro(
+                Auroc()(validation), validation.statistics, min_positives=1
+            ).mean,
         }
         if ask_test is not None and recipe.label_sets:
             thresholds = at_specificity(validation, recipe.specificity)

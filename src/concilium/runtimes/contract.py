@@ -22,9 +22,7 @@ class Runtime(ABC):
         """Names of all clients, in a fixed order."""
 
     @abstractmethod
-    def train(
-        self, broadcast: Broadcast, cohort: Sequence[str]
-    ) -> Iterator[tuple[str, Update]]:
+    def train(self, broadcast: Broadcast, cohort: Sequence[str]) -> Iterator[tuple[str, Update]]:
         """The updates of a cohort, each yielded as soon as it is there and then forgotten."""
 
     @abstractmethod

@@ -53,9 +53,7 @@ class InProcess(Runtime):
     def clients(self) -> tuple[str, ...]:
         return tuple(client.name for client in self.members)
 
-    def train(
-        self, broadcast: Broadcast, cohort: Sequence[str]
-    ) -> Iterator[tuple[str, Update]]:
+    def train(self, broadcast: Broadcast, cohort: Sequence[str]) -> Iterator[tuple[str, Update]]:
         for client in self._cohort(cohort):
             loss = client.loss
             if broadcast.label_statistics is not None:

@@ -26,7 +26,7 @@ from concilium.labels.schema import LabelSchema
 from concilium.labels.uncertainty import UncertaintyPolicy, resolve
 from concilium.losses.contract import Loss
 from concilium.networks.contract import Network
-from concilium.networks.weights import load_weights
+from concilium.networks._weights import load_weights
 from concilium.orchestration.phases import Recipe
 from concilium.orchestration.rounds import Schedule
 from concilium.studies.configuration import Choice, MethodSettings, Study
@@ -155,9 +155,7 @@ def training_of(study: Study, learning_rate: float) -> LocalTraining:
     own = study.training
     optimizer = OptimizerSettings(own.optimizer, learning_rate, own.momentum, own.weight_decay)
     augmentation = components.construct(Augmentation, "augmentation", own.augmentation)
-    return LocalTraining(
-        own.local_epochs, own.batch_size, optimizer, augmentation, own.clip_norm
-    )
+    return LocalTraining(own.local_epochs, own.batch_size, optimizer, augmentation, own.clip_norm)
 
 
 def encoder_of(study: Study, dataset: Dataset) -> Network:
@@ -224,7 +222,9 @@ def parts_of(
             images: Rows | npt.NDArray[Any] = Rows(dataset.images, rows)
             acquisition = division.partition.acquisition.get(name)
             if acquisition is not None:
-                images = acquisition.apply(dataset.images[rows], derive_seed(division.seed, name, part))
+                images = acquisition.apply(
+                    dataset.images[rows], derive_seed(division.seed, name, part)
+                )
             found[name][part] = Exams(images, target[rows], heard, dataset.table.patient[rows])
     return found
 

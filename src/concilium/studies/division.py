@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from concilium.data.dataset import Dataset
+from concilium.data.shifts import describe_shifts
 from concilium.data.splits import (
     PARTS,
     Disjointness,
@@ -53,15 +54,11 @@ def divide(dataset: Dataset, study: Study, seed: int, fold: int = 0) -> Division
         split = split_by_column(table, own.column)
     elif own.folds > 1:
         fraction = own.fractions[1]
-        split = fold_by_patient(
-            table, own.folds, fold, fraction, derive_seed(seed, "split")
-        )
+        split = fold_by_patient(table, own.folds, fold, fraction, derive_seed(seed, "split"))
     else:
         split = split_by_patient(table, own.fractions, derive_seed(seed, "split"))
     check_disjoint(split, table)
-    partitioner = components.build(
-        "partitioners", own.partitioner.name, own.partitioner.settings
-    )
+    partitioner = components.build("partitioners", own.partitioner.name, own.partitioner.settings)
     partition = partitioner(table, own.hospitals, derive_seed(seed, "partition"))
     return Division(seed, split, partition, disjointness(split, table))
 
@@ -77,7 +74,7 @@ def save_division(folder: Path, dataset: Dataset, division: Division) -> None:
         clients=np.array(division.partition.clients),
     )
     write_atomically(folder / "split.npz", buffer.getvalue())
-    write_json(folder / "disjointness.json", vars(division.proof))
+    write_json(folder / "disjointness.json", division.proof.to_json())
     write_json(folder / "shifts.json", shifts_of(dataset, division))
 
 

@@ -66,9 +66,7 @@ class Bench:
     @property
     def recipe(self) -> Recipe:
         """How this method is trained and looked at."""
-        return assembly.recipe_of(
-            self.study, self.method, self.dataset.table.schema, self.job.seed
-        )
+        return assembly.recipe_of(self.study, self.method, self.dataset.table.schema, self.job.seed)
 
     def runtime(self, parts: Parts, learning_rate: float) -> InProcess:
         """A runtime over the clients that hold these exams."""

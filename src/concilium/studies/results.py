@@ -9,28 +9,27 @@ import numpy as np
 import numpy.typing as npt
 
 from concilium.evaluation.averages import macro
-from concilium.evaluation.bootstrap import BootstrapSums
+from concilium.evaluation.bootstrap import BootstrapSums, interval
 from concilium.evaluation.sums import EvaluationSums
 from concilium.foundation import components
 from concilium.labels.frequency_groups import frequency_groups
 from concilium.labels.statistics import LabelStatistics
-from concilium.metrics.auroc import auroc
-from concilium.metrics.average_precision import average_precision
-from concilium.metrics.phi_gap import phi_gap, predicted_phi, true_phi
+from concilium.labels.correlation import phi
+from concilium.metrics.auroc import area_under_roc
+from concilium.metrics.average_precision import mean_precision
+from concilium.metrics.phi_gap import predicted_phi, total_phi_gap
 from concilium.orchestration.phases import Assessment, Operation
 
 Values = npt.NDArray[np.float64]
 Plain = dict[str, Any]
 GROUPS = ("head", "medium", "tail")
 BY_HOSPITAL = ("auroc", "average_precision")
-CURVES = {"auroc": auroc, "average_precision": average_precision}
+CURVES = {"auroc": area_under_roc, "average_precision": mean_precision}
 
 
 def measures(sums: EvaluationSums) -> dict[str, Values]:
     """Every metric of the folder ``metrics`` on these sums, by name: (L,) each."""
-    return {
-        name: components.build("metrics", name)(sums) for name in components.names("metrics")
-    }
+    return {name: components.build("metrics", name)(sums) for name in components.names("metrics")}
 
 
 def describe(
@@ -63,7 +62,11 @@ def describe(
         "intervals": _intervals(assessment.bootstrap, sums, min_positives),
         "label_sets": label_sets(sums, labels),
         "exams": exams(sums),
-        "phi": {"true": true_phi(sums), "predicted": predicted_phi(sums), "gap": phi_gap(sums)},
+        "phi": {
+            "true": phi(sums.statistics),
+            "predicted": predicted_phi(sums),
+            "gap": total_phi_gap(sums),
+        },
         "operation": {
             "thresholds": operation.thresholds,
             "slope": operation.calibration.slope,
@@ -157,15 +160,9 @@ def _intervals(bootstrap: BootstrapSums | None, sums: EvaluationSums, min_positi
     found: Plain = {}
     for name, curve in CURVES.items():
         values = bootstrap.values(curve)  # (R, L)
-        low, high = _percentiles(values)
-        macros = values[:, enough].mean(1) if enough.any() else np.full(len(values), np.nan)
-        found[name] = {"low": low, "high": high, "macro": [float(v) for v in _percentiles(macros)]}
+        own = interval(values)
+        found[name] = {"low": own.low, "high": own.high, "undefined": own.num_undefined}
+        if enough.any():
+            whole = interval(values[:, enough].mean(1))
+            found[name]["macro"] = [float(whole.low), float(whole.high)]
     return found
-
-
-def _percentiles(values: Values) -> tuple[Any, Any]:
-    if np.isnan(values).all():
-        nothing = np.full(values.shape[1:], np.nan)
-        return nothing, nothing
-    low, high = np.nanpercentile(values, [2.5, 97.5], axis=0)
-    return low, high

@@ -1,11 +1,11 @@
 """Run a study: every method, seed and fold, side by side where asked, into one run folder.
 
-    RUN/study.toml, study.json     the study as written, and as run (paths absolute)
-    RUN/manifest.json              versions, threads, digest of the study
-    RUN/data.json                  what the data are: counts, notes, label policy
-    RUN/splits/seed-S-fold-F/      who holds what, the proof of disjointness, what shifted
-    RUN/methods/M/seed-S-fold-F/   checkpoints, history.jsonl, model.safetensors, result.json
-    RUN/results.json               all results together
+RUN/study.toml, study.json     the study as written, and as run (paths absolute)
+RUN/manifest.json              versions, threads, digest of the study
+RUN/data.json                  what the data are: counts, notes, label policy
+RUN/splits/seed-S-fold-F/      who holds what, the proof of disjointness, what shifted
+RUN/methods/M/seed-S-fold-F/   checkpoints, history.jsonl, model.safetensors, result.json
+RUN/results.json               all results together
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ def jobs_of(study: Study) -> list[Job]:
     """All jobs: seeds and folds outermost, so that early results compare methods."""
     folds = range(max(1, study.split.folds))
     return [
-        Job(method, seed, fold) for seed in study.seeds for fold in folds for method in study.methods
+        Job(method, seed, fold)
+        for seed in study.seeds
+        for fold in folds
+        for method in study.methods
     ]
 
 

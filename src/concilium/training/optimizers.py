@@ -33,8 +33,6 @@ class OptimizerSettings:
         parameters = list(parameters)
         rate, decay = self.learning_rate, self.weight_decay
         if self.name == "sgd":
-            return torch.optim.SGD(
-                parameters, lr=rate, momentum=self.momentum, weight_decay=decay
-            )
+            return torch.optim.SGD(parameters, lr=rate, momentum=self.momentum, weight_decay=decay)
         kind = torch.optim.Adam if self.name == "adam" else torch.optim.AdamW
         return kind(parameters, lr=rate, weight_decay=decay)
