@@ -11,8 +11,8 @@ class Network(nn.Module):
     """An encoder and a linear head. Final: networks differ in the encoder only.
 
     ``encoder`` maps images (B, 1, H, W) or features (B, d) to h (B, num_features); ``head`` is the
-    linear layer that every network ends in, with one output (a score) a label, named ``head.weight``
-    (L, num_features) and ``head.bias`` (L,) in every model that travels.
+    linear layer that every network ends in, with one output (a score) a label. Its tensors are
+    ``head.weight`` (L, num_features) and ``head.bias`` (L,) in every model that travels.
     """
 
     def __init__(self, encoder: nn.Module, num_features: int, num_labels: int) -> None:
@@ -27,7 +27,7 @@ class Network(nn.Module):
 
 
 class Architecture(ABC):
-    """Builds networks. A frozen dataclass; its fields are its settings in a study's ``[network]``."""
+    """Builds networks. A frozen dataclass; its fields are its settings in ``[network]``."""
 
     @abstractmethod
     def build(self, input_shape: tuple[int, ...], num_labels: int, seed: int) -> Network:
