@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 def command() -> None:
-    """Stub replaced below."""
+    """Stub."""

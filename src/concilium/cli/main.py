@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -48,15 +50,47 @@ def version(
 
 
 def main() -> None:
-    """Run the command line; turn concilium's own errors into a message and an exit code."""
+    """Run the command line; turn what is expected to go wrong into a message and an exit code.
+
+    2: something that the user can mend, also a wrong option; 1: a failure; 130: interrupted.
+    """
     try:
         app()
     except InputError as error:
-        typer.echo(f"concilium: {error}", err=True)
-        sys.exit(EXIT_INPUT_ERROR)
+        _end(str(error), EXIT_INPUT_ERROR)
     except ConciliumError as error:
-        typer.echo(f"concilium: {error}", err=True)
-        sys.exit(EXIT_FAILURE)
-    except KeyboardInterrupt:
-        typer.echo("concilium: stopped; what is committed stays, go on with --resume", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+        _end(str(error), EXIT_FAILURE)
+    except OSError as error:
+        _end(explain(error), EXIT_FAILURE)
+    except MemoryError:
+        _end("the memory does not suffice: use smaller images, or fewer workers", EXIT_FAILURE)
+    except SystemExit as end:
+        if end.code == EXIT_INTERRUPTED:
+            _say("stopped; what is committed stays, go on with --resume")
+        raise
+
+
+def explain(error: OSError) -> str:
+    """What the operating system refused, where, and what to do, in one line."""
+    remedies = {
+        errno.ENOSPC: "free some space, then go on with --resume",
+        errno.EDQUOT: "free some space, then go on with --resume",
+        errno.EACCES: "choose another folder, or ask for the right to use it",
+        errno.EPERM: "choose another folder, or ask for the right to use it",
+        errno.EROFS: "choose a folder that can be written, with --out or CONCILIUM_CACHE",
+        errno.ENOTDIR: "choose a folder; a file has this name",
+        errno.EISDIR: "give a file; this is a folder",
+        errno.ENOENT: "check the path",
+    }
+    where = f"{error.filename}: " if error.filename else ""
+    remedy = remedies.get(error.errno or 0, "")
+    return f"{where}{error.strerror or error}" + (f"; {remedy}" if remedy else "")
+
+
+def _say(text: str) -> None:
+    typer.echo(f"concilium: {text}", err=True)
+
+
+def _end(text: str, code: int) -> NoReturn:
+    _say(text)
+    sys.exit(code)

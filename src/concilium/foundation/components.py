@@ -12,6 +12,7 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -34,14 +35,17 @@ KINDS = (
     "runtimes",
 )
 
+_YEAR = re.compile(r"\b(?:19|20)\d\d\b")
+
 
 @dataclass(frozen=True)
 class Description:
-    """What ``concilium list`` says of one choice."""
+    """What ``concilium list`` says of one choice; ``reference`` is its paper, or empty."""
 
     name: str
     summary: str
     settings: Mapping[str, str]
+    reference: str = ""
 
 
 def names(kind: str) -> tuple[str, ...]:
@@ -100,7 +104,7 @@ def construct(choice: type, where: str, settings: Mapping[str, Any]) -> Any:
 
 
 def describe(kind: str, name: str) -> Description:
-    """First line of the choice's docstring and its settings with their defaults."""
+    """First line of the choice's docstring, its paper, and its settings with their defaults."""
     choice = find(kind, name)
     module = inspect.getmodule(choice)
     text = inspect.getdoc(module) or inspect.getdoc(choice) or ""
@@ -109,7 +113,13 @@ def describe(kind: str, name: str) -> Description:
         for field in dataclasses.fields(choice)
         if field.init
     }
-    return Description(name, text.strip().split("\n")[0], settings)
+    return Description(name, text.strip().split("\n")[0], settings, _reference(text))
+
+
+def _reference(text: str) -> str:
+    """The first paragraph of a docstring that names a year: there its paper is."""
+    paragraphs = (" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
+    return next((own for own in paragraphs if _YEAR.search(own)), "")
 
 
 def _required(field: dataclasses.Field[Any]) -> bool:

@@ -1,0 +1,86 @@
+"""``concilium list``: every choice that a study file can name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+METHODS = "methods"
+
+
+def command(
+    kind: Annotated[
+        str, typer.Argument(help="losses, sources, partitioners, …; all kinds if left out.")
+    ] = "",
+) -> None:
+    """List the choices that a study file can name: sources, networks, losses, heads, metrics, …
+
+    With a kind, each one also with its paper and its settings.
+
+    Example: `concilium list losses`
+    """
+    from rich.console import Console
+
+    from concilium.foundation.checks import one_of
+    from concilium.foundation.components import KINDS
+
+    console = Console(highlight=False)
+    kinds = (*KINDS, METHODS)
+    if kind:
+        one_of(kinds, kind=kind)
+        _print_details(console, kind)
+        return
+    for each in kinds:
+        _print_summaries(console, each)
+    console.print("\nSettings and papers: concilium list KIND")
+
+
+def _print_summaries(console: Console, kind: str) -> None:
+    """A kind: each choice with its line."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    console.print(f"\n[bold]{kind}")
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    table.add_column(no_wrap=True, style="cyan")
+    table.add_column()
+    for name, summary, _, _ in _choices(kind):
+        table.add_row(name, escape(summary))
+    console.print(table)
+
+
+def _print_details(console: Console, kind: str) -> None:
+    """A kind: each choice with its line, its paper, and its settings with their defaults."""
+    from rich.markup import escape
+    from rich.padding import Padding
+
+    for name, summary, reference, settings in _choices(kind):
+        console.print(f"[bold cyan]{name}[/]  {escape(summary)}")
+        if reference and reference != summary:
+            console.print(Padding(escape(reference), (0, 0, 0, 4)), style="dim")
+        for key, default in settings.items():
+            console.print(f"    {escape(f'{key} = {default}')}")
+
+
+def _choices(kind: str) -> list[tuple[str, str, str, dict[str, str]]]:
+    """Name, line, paper and settings of every choice of a kind."""
+    from concilium.foundation.components import describe, names
+
+    if kind == METHODS:
+        return _presets()
+    found = (describe(kind, name) for name in names(kind))
+    return [(d.name, d.summary, d.reference, dict(d.settings)) for d in found]
+
+
+def _presets() -> list[tuple[str, str, str, dict[str, str]]]:
+    """The methods that a study can name without settings: what each is made of."""
+    from concilium.studies.configuration import PRESETS
+
+    return [
+        (name, ", ".join(f"{key} = {value}" for key, value in own.items()), "", {})
+        for name, own in PRESETS.items()
+    ]
