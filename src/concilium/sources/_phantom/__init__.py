@@ -1,0 +1,1 @@
+"""How the phantom is drawn: who is imaged, with which findings, and what that looks like."""
