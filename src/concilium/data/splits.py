@@ -171,8 +171,8 @@ def _stratified(
     """Deal the patients of a table out by shares (K,) of every stratum: the part of each row."""
     patients = Patients.of(table)
     counts = strata(table, patients)
-    every = np.repeat(shares[:, None], counts.shape[1], axis=1)
-    return deal(counts, every, numpy_generator(seed, name))[patients.of_row]
+    wanted = np.outer(shares, counts.sum(0))
+    return deal(counts, wanted, numpy_generator(seed, name))[patients.of_row]
 
 
 def strata(table: ExamTable, patients: Patients) -> npt.NDArray[np.int64]:

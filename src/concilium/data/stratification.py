@@ -21,15 +21,21 @@ _KEY_BITS = 60  # of the integer that says which columns a patient has
 
 
 def deal(
-    counts: Counts, shares: Floats, generator: np.random.Generator, num_first: int = 0
+    counts: Counts,
+    wanted: Floats,
+    generator: np.random.Generator,
+    num_first: int = 0,
+    one_by_one: bool = False,
 ) -> npt.NDArray[np.intp]:
     """Deal P patients into K parts, (P,) the part of each.
 
     ``counts`` (P, C) ≥ 0: what each patient carries of each column (images with a label, images at
-    all). ``shares`` (K, C) ≥ 0, each column summing to 1: the part of a column's total that should
-    end in each part. Every patient carries at least one column. Columns are dealt from the rarest
-    to the most frequent, the first ``num_first`` columns before all others; the result does not
-    depend on their order unless two have equal totals.
+    all); everybody carries something. ``wanted`` (K, C): how much of a column should end in each
+    part; where none is wanted, none is brought for that column's sake. Columns are dealt from the
+    rarest to the most frequent, the first ``num_first`` before all others; the result does not
+    depend on their order unless two have equal totals. ``one_by_one`` places every patient by all
+    that they carry, about 10 µs each, instead of many at once by their rarest column: for parts
+    that should get unequal shares of different columns.
     """
     totals = counts.sum(0)
     order = np.argsort(totals, kind="stable")
@@ -38,10 +44,11 @@ def deal(
     ties = generator.permutation(len(counts))
     dealing = _Dealing(
         counts=counts,
-        shares=shares,
+        wanted=wanted,
         pull=counts / np.maximum(totals, 1) ** 2.0,
-        need=shares * totals,
+        need=wanted.astype(np.float64),
         part=np.full(len(counts), -1, np.intp),
+        fewest=len(counts) + 1 if one_by_one else 2 * len(wanted),
     )
     for column in order.tolist():
         members = np.flatnonzero(group == column)
@@ -52,13 +59,17 @@ def deal(
 
 @dataclass(frozen=True)
 class _Dealing:
-    """What dealing works on; ``need`` (K, C) and ``part`` (P,) are written as it goes on."""
+    """What dealing works on; ``need`` (K, C) and ``part`` (P,) are written as it goes on.
+
+    ``fewest`` patients of one weight are dealt at once, fewer are placed one by one.
+    """
 
     counts: Counts
-    shares: Floats
+    wanted: Floats
     pull: Floats
     need: Floats
     part: npt.NDArray[np.intp]
+    fewest: int
 
 
 def _first_columns(counts: Counts, order: npt.NDArray[np.intp]) -> tuple[Counts, Counts]:
@@ -80,18 +91,19 @@ def _deal_column(
 ) -> None:
     """Deal the members of one column, the heaviest first, and take what they carry off the need.
 
-    Many patients of one weight are shared out by what is needed of the column. Few (below two a
-    part) are placed one by one by all that they carry: a heavy one could overfill a later column.
+    Many patients of one weight are shared out by what is needed of the column. Few are placed one
+    by one by all that they carry: a heavy one could overfill a column that is dealt later.
     """
-    need, shares = dealing.need, dealing.shares[:, column]
-    weight = dealing.counts[members, column]
+    need, weight = dealing.need, dealing.counts[members, column]
+    at_first = dealing.wanted[:, column].clip(min=0)
+    at_first = at_first if at_first.any() else np.ones(len(need))
     for block in np.split(members, np.flatnonzero(np.diff(weight)) + 1):
-        if len(block) < 2 * len(need):
-            _place_one_by_one(dealing, block, shares > 0)
+        if len(block) < dealing.fewest:
+            _place_one_by_one(dealing, block, at_first > 0)
             continue
-        wanted = need[:, column].clip(min=0)
-        wanted = wanted if wanted.sum() > 0 else shares
-        dealt = _interleave(_apportion(len(block), wanted, generator), generator)
+        short = np.where(at_first > 0, need[:, column].clip(min=0), 0)
+        short = short if short.any() else at_first
+        dealt = _interleave(_apportion(len(block), short, generator), generator)
         dealing.part[block] = dealt
         for k in np.unique(dealt):
             need[k] -= dealing.counts[block[dealt == k]].sum(0)
@@ -108,12 +120,12 @@ def _place_one_by_one(
         dealing.need[k] -= dealing.counts[patient]
 
 
-def _apportion(number: int, wanted: Floats, generator: np.random.Generator) -> Counts:
-    """Share out a number (K,) in proportion to what is wanted; the remainders to the largest."""
-    quota = number * wanted / wanted.sum()
+def _apportion(number: int, short: Floats, generator: np.random.Generator) -> Counts:
+    """Share out a number (K,) in proportion to what is short; the remainders to the largest."""
+    quota = number * short / short.sum()
     whole: Counts = np.floor(quota).astype(np.int64)
-    remainder = np.where(wanted > 0, quota - whole, -1)
-    largest = np.lexsort((generator.random(len(wanted)), -remainder))
+    remainder = np.where(short > 0, quota - whole, -1)
+    largest = np.lexsort((generator.random(len(short)), -remainder))
     whole[largest[: number - int(whole.sum())]] += 1
     return whole
 

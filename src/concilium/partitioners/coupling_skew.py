@@ -30,8 +30,11 @@ class CouplingSkew(Partitioner):
 
     ``pairs`` of label names; the home of the first is hospital 1, of the second hospital 2, and so
     on, round and round. ``strength`` in [0, 1]: 0 spreads every pair evenly (a stratified
-    partition); 1 brings home as many images with both labels as leave the shares of the single
-    labels equal. Raises LabelError for an unknown label, DataError for a pair that never occurs.
+    partition). At 1 a home gets patients with both labels until it has its equal share of one of
+    the two, those first who have them together most purely, and other hospitals get the rest:
+    where they alone fill the share, the labels are hardly ever apart at home. Between, that
+    fraction of these patients is brought home. Raises LabelError for an unknown label, DataError
+    for a pair that never occurs.
     """
 
     pairs: tuple[tuple[str, str], ...]
@@ -47,11 +50,14 @@ class CouplingSkew(Partitioner):
         patients = patients_for(table, num_clients)
         generator = numpy_generator(seed, "coupling_skew")
         together = self._together(table, patients)
-        even = strata(table, patients)
-        home = self._home_shares(table, patients, together.sum(0), num_clients)
-        others = np.full((num_clients, even.shape[1]), 1 / num_clients)
-        counts, shares = np.hstack([together, even]), np.hstack([home, others])
-        hospital = deal(counts, shares, generator, num_first=len(self.pairs))
+        hospital = self._brought_home(table, patients, together, num_clients, generator)
+        free = hospital < 0
+        counts = np.hstack([together, strata(table, patients)])
+        wanted = np.repeat(counts.sum(0)[None] / num_clients, num_clients, axis=0)
+        for k in range(num_clients):
+            wanted[k] -= counts[hospital == k].sum(0)
+        wanted[:, : len(self.pairs)] = self._pairs_left(together[free].sum(0), num_clients)
+        hospital[free] = deal(counts[free], wanted, generator, len(self.pairs), one_by_one=True)
         hospital = refill(hospital, patients.images, num_clients, 1, generator)
         return partition_of(table, patients, hospital, hospital_names(num_clients))
 
@@ -73,23 +79,36 @@ class CouplingSkew(Partitioner):
             raise DataError(problems)
         return count_rows(patients.of_row, both, len(patients))
 
-    def _home_shares(
+    def _brought_home(
         self,
         table: ExamTable,
         patients: Patients,
         together: npt.NDArray[np.int64],
         num_clients: int,
-    ) -> npt.NDArray[np.float64]:
-        """The share of each pair's images in each hospital (K, number of pairs).
-
-        More than n_a / K of them at home would give it more than its share of label a.
-        """
-        shares = np.full((num_clients, len(self.pairs)), 1 / num_clients)
-        totals = patients.positives.sum(0)
+        generator: np.random.Generator,
+    ) -> npt.NDArray[np.intp]:
+        """The hospital of each patient who is brought home for a pair (P,), −1 for all others."""
+        hospital = np.full(len(patients), -1, np.intp)
         for number, pair in enumerate(self.pairs):
-            fewer = min(totals[label] for label in table.schema.indices(pair))
-            most = min(1.0, fewer / (num_clients * together[number]))
-            home = (1 - self.strength) / num_clients + self.strength * most
-            shares[:, number] = (1 - home) / max(num_clients - 1, 1)
-            shares[number % num_clients, number] = home
-        return shares
+            single = patients.positives[:, table.schema.indices(pair)]
+            loads = np.hstack([single, patients.images[:, None]])
+            either = single.sum(1) - together[:, number]
+            carriers = np.flatnonzero((together[:, number] > 0) & (hospital < 0))
+            carriers = generator.permutation(carriers)
+            purity = together[carriers, number] / either[carriers]
+            carriers = carriers[np.argsort(-purity, kind="stable")]
+            home = number % num_clients
+            room = loads.sum(0) / num_clients - loads[hospital == home].sum(0)
+            fits = (np.cumsum(loads[carriers], axis=0) <= room).all(1)
+            chosen = generator.permutation(carriers[fits])
+            hospital[chosen[: round(self.strength * len(chosen))]] = home
+        return hospital
+
+    def _pairs_left(self, left: npt.NDArray[np.int64], num_clients: int) -> npt.NDArray[np.float64]:
+        """Where the images with both labels go of patients not brought home (K, pairs)."""
+        shares = np.full((num_clients, len(self.pairs)), 1 / num_clients)
+        for number in range(len(self.pairs)):
+            at_home = (1 - self.strength) / num_clients
+            shares[:, number] = (1 - at_home) / max(num_clients - 1, 1)
+            shares[number % num_clients, number] = at_home
+        return shares * left
