@@ -17,7 +17,7 @@ from rich.progress import (
 )
 
 from concilium.orchestration.observers import Event, PhaseStarted, Resumed, RoundFinished, Warned
-from concilium.studies.job import Job
+from concilium.studies.bench import Job
 
 
 class JobBars:

@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -44,6 +45,16 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value
+
+
+def file_name(name: str) -> str:
+    """A name from a user's data as the name of one file, whatever it holds; different stay different.
+
+    >>> file_name("St. Mary"), file_name("../x"), file_name(".")
+    ('St. Mary', '%2E.%2Fx', '%2E')
+    """
+    quoted = quote(name, safe=" ")
+    return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
 
 
 def sha256(path: Path) -> str:

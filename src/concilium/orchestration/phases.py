@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -34,6 +34,8 @@ from concilium.runtimes.contract import Runtime
 
 A = TypeVar("A")
 LabelSets = tuple[tuple[int, ...], ...]
+ThresholdRule = Callable[[EvaluationSums], npt.NDArray[np.float64]]
+"""Thresholds (L,) on calibrated scores from the sums of validation exams."""
 
 
 @dataclass(frozen=True)
@@ -163,11 +165,11 @@ def watching(ask: Ask, ask_test: Ask | None, recipe: Recipe) -> Inspection:
     return inspect
 
 
-def operate(model: NamedTensors, ask: Ask, recipe: Recipe) -> Operation:
+def operate(model: NamedTensors, ask: Ask, rule: ThresholdRule) -> Operation:
     """Calibration and thresholds of a model, from summed validation parts."""
     calibration = fit_calibration(ask(EvaluationRequest(model, "validation")))
     calibrated = ask(EvaluationRequest(model, "validation", calibration))
-    return Operation(calibration, at_specificity(calibrated, recipe.specificity))
+    return Operation(calibration, rule(calibrated))
 
 
 def assess(

@@ -25,8 +25,8 @@ from concilium.heads.contract import Head
 from concilium.labels.schema import LabelSchema
 from concilium.labels.uncertainty import UncertaintyPolicy, resolve
 from concilium.losses.contract import Loss
-from concilium.networks.contract import Network
 from concilium.networks._weights import load_weights
+from concilium.networks.contract import Network
 from concilium.orchestration.phases import Recipe
 from concilium.orchestration.rounds import Schedule
 from concilium.studies.configuration import Choice, MethodSettings, Study

@@ -12,9 +12,9 @@ from concilium.evaluation.averages import macro
 from concilium.evaluation.bootstrap import BootstrapSums, interval
 from concilium.evaluation.sums import EvaluationSums
 from concilium.foundation import components
+from concilium.labels.correlation import phi
 from concilium.labels.frequency_groups import frequency_groups
 from concilium.labels.statistics import LabelStatistics
-from concilium.labels.correlation import phi
 from concilium.metrics.auroc import area_under_roc
 from concilium.metrics.average_precision import mean_precision
 from concilium.metrics.phi_gap import predicted_phi, total_phi_gap

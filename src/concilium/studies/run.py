@@ -26,9 +26,10 @@ from concilium.foundation.files import plain, write_atomically, write_json
 from concilium.orchestration.checkpoints import environment
 from concilium.orchestration.observers import Event, Observer
 from concilium.studies import assembly
+from concilium.studies.bench import Job
 from concilium.studies.configuration import Study
 from concilium.studies.division import divide, save_division
-from concilium.studies.job import Job, run_job
+from concilium.studies.job import run_job
 from concilium.studies.side_by_side import in_processes
 
 JobObserver = Callable[[Job, Event], None]
@@ -50,18 +51,23 @@ def run_study(
 ) -> list[dict[str, Any]]:
     """Run every job that is not finished yet; the results of all of them, in order.
 
-    Raises StudyError where the folder holds another study, or the same one without ``resume``.
+    Nothing is written before the data are read and divided, so what is wrong with them leaves no
+    folder behind. Raises StudyError where the folder holds another study, or the same one without
+    ``resume``, and DataError for data that cannot be used.
     """
     torch.set_num_threads(1)
+    _check_folder(study, run, resume)
+    dataset = assembly.load_data(study, cache)
+    jobs = jobs_of(study)
+    divisions = {
+        division_folder(run, job): divide(dataset, study, job.seed, job.fold)
+        for job in _one_each_division(jobs)
+    }
     with locked(run):
         _open_folder(study, text, run, resume)
-        dataset = assembly.load_data(study, cache)
         _describe_data(run, study, dataset)
-        jobs = jobs_of(study)
-        for job in _one_each_division(jobs):
-            save_division(
-                division_folder(run, job), dataset, divide(dataset, study, job.seed, job.fold)
-            )
+        for folder, division in divisions.items():
+            save_division(folder, dataset, division)
         waiting = [job for job in jobs if not (job.folder(run) / "result.json").exists()]
         if study.workers > 1 and len(waiting) > 1:
             in_processes(work, waiting, (run, cache), study.workers, observer)
@@ -119,18 +125,27 @@ def locked(run: Path) -> Iterator[None]:
         yield
 
 
-def _open_folder(study: Study, text: str, run: Path, resume: bool) -> None:
+def _check_folder(study: Study, run: Path, resume: bool) -> None:
+    """Raise StudyError unless the folder is free for this study, or holds it and is resumed."""
     manifest = run / "manifest.json"
-    if manifest.exists():
-        if not resume:
-            remedy = "go on with --resume, or use another --out"
-            raise StudyError(Problem(str(run), "holds a run already", remedy))
-        if json.loads(manifest.read_text())["study"] != study.digest():
-            remedy = "use another --out, or the study file as it was"
-            raise StudyError(Problem(str(run), "holds a run of another study", remedy))
+    if run.exists() and not run.is_dir():
+        raise StudyError(Problem(str(run), "is a file", "name a folder with --out"))
+    if not manifest.exists():
+        return
+    if not resume:
+        remedy = "go on with --resume, or use another --out"
+        raise StudyError(Problem(str(run), "holds a run already", remedy))
+    if json.loads(manifest.read_text())["study"] != study.digest():
+        remedy = "use another --out, or the study file as it was"
+        raise StudyError(Problem(str(run), "holds a run of another study", remedy))
+
+
+def _open_folder(study: Study, text: str, run: Path, resume: bool) -> None:
+    _check_folder(study, run, resume)  # once more: now nobody else can come between
     write_atomically(run / "study.toml", text.encode())
     write_atomically(run / "study.json", study.model_dump_json(indent=1).encode())
-    write_json(manifest, {"study": study.digest(), "environment": environment()})
+    manifest = {"study": study.digest(), "environment": environment()}
+    write_json(run / "manifest.json", manifest)
 
 
 def _describe_data(run: Path, study: Study, dataset: Dataset) -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from concilium.orchestration.observers import Event
-from concilium.studies.job import Job
+from concilium.studies.bench import Job
 
 WATCH_SECONDS = 0.5
 _told: Any = None  # the queue of this worker process, set once by _enter
