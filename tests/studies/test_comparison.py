@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from concilium.foundation.errors import InputError, StudyError
@@ -62,8 +62,9 @@ RESULTS = [
 ]
 
 
-@settings(max_examples=8)
-@given(st.permutations(RESULTS))
+@pytest.mark.parametrize(
+    "shuffled", [RESULTS[::-1], RESULTS[3:] + RESULTS[:3], RESULTS[::2] + RESULTS[1::2]]
+)
 def test_the_order_of_results_does_not_matter(shuffled: list[dict[str, Any]]) -> None:
     # NaN differs from itself, so rows are compared as they are written, with all digits.
     assert repr(summarise(shuffled, ["Hernia"])) == repr(summarise(RESULTS, ["Hernia"]))
