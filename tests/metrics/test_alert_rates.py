@@ -74,16 +74,16 @@ def test_log_loss_of_a_confident_mistake_is_finite() -> None:
 
 
 def test_undefined_rates_are_nan() -> None:
-    """Label 0: only negatives, no alert. Label 1: only positives, all alerted."""
+    """Negatives without an alert; positives, all alerted; negatives, all alerted."""
     sums = EvaluationSums.of(
-        np.zeros((4, 2)), [[0, 1]] * 4, np.ones((4, 2)), range(4), thresholds=[np.inf, -np.inf]
+        np.zeros((4, 3)), [[0, 1, 0]] * 4, np.ones((4, 3)), range(4), [np.inf, -np.inf, -np.inf]
     )
     expected = {
-        F1: [np.nan, 1],
-        Sensitivity: [np.nan, 1],
-        Specificity: [1, np.nan],
-        PositivePredictiveValue: [np.nan, 1],
-        NegativePredictiveValue: [1, np.nan],
+        F1: [np.nan, 1, np.nan],
+        Sensitivity: [np.nan, 1, np.nan],
+        Specificity: [1, np.nan, 0],
+        PositivePredictiveValue: [np.nan, 1, 0],
+        NegativePredictiveValue: [1, np.nan, np.nan],
     }
     for metric, values in expected.items():
         np.testing.assert_array_equal(metric()(sums), values)

@@ -48,7 +48,7 @@ class AlertSums:
     ) -> AlertSums:
         """Counts of exams with alert, present and known, all (N, L)."""
         alert, present = alert & known, present & known
-        found, false_alert = alert & present, alert & known & ~present
+        found, false_alert = alert & present, alert & ~present
         label_sets = canonical(label_sets)
         return AlertSums(
             thresholds=thresholds,
