@@ -3,9 +3,9 @@
 Width 1/32 over ±16. Measured on 40 networks × 14 labels of the official NIH test images (25,596
 exams, prevalence 0.3–24 %) against exact ranks: AUROC errs by at most 0.00025 (mean 0.00004),
 average precision by at most 0.002 (mean 0.0005, mAP by at most 0.0007), nearly always downwards:
-positives that share a bin with negatives count as found after them. With ten times the exams a bin
-the error does not grow (0.003 for AP .5 in ``benchmarks/evaluation.py``). ``ties`` bounds the error
-of the AUROC of any one histogram rigorously.
+positives that share a bin with negatives count as found after them. On the 112,120 drawn scores of
+``benchmarks/evaluation.py`` the largest errors are 0.0003 and 0.003. ``ties`` bounds the error of
+the AUROC of any one histogram rigorously.
 """
 
 from __future__ import annotations
