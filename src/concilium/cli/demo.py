@@ -18,8 +18,8 @@ def command(
 ) -> None:
     """Train a federation of five phantom hospitals and write a report. Needs no data.
 
-    One hospital alone has seen a rare finding and a rare pair of findings: what is left of them after
-    training together? All images are synthetic.
+    One hospital alone has seen a rare finding and a rare pair of findings: what is left of them
+    after training together? All images are synthetic.
 
     Example: `concilium demo`
     """

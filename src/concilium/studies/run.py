@@ -107,6 +107,14 @@ def read_results(run: Path, jobs: Sequence[Job]) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in paths if path.exists()]
 
 
+def check_has_results(run: Path) -> None:
+    """Raise StudyError unless a folder is that of a run with at least one finished job."""
+    study = study_of(run)
+    if not any((job.folder(run) / "result.json").exists() for job in jobs_of(study)):
+        remedy = "let `concilium run` finish, with --resume"
+        raise StudyError(Problem(str(run), "holds no finished job", remedy))
+
+
 def division_folder(run: Path, job: Job) -> Path:
     """Where the division of a job's seed and fold is saved."""
     return run / "splits" / f"seed-{job.seed}-fold-{job.fold}"
