@@ -1,9 +1,9 @@
 """Federated averaging: w ← w + η Σ a_k (w_k − w) / Σ a_k.
 
 McMahan, Moore, Ramage, Hampson, Agüera y Arcas: "Communication-Efficient Learning of Deep Networks
-from Decentralized Data", AISTATS 2017, Algorithm 1 (arXiv 1602.05629); the server learning rate η after
-Reddi et al., "Adaptive Federated Optimization", ICLR 2021, Algorithm 1 (arXiv 2003.00295): η = 1 is the
-plain average.
+from Decentralized Data", AISTATS 2017, Algorithm 1 (arXiv 1602.05629); the server learning rate η
+after Reddi et al., "Adaptive Federated Optimization", ICLR 2021, Algorithm 1 (arXiv 2003.00295): η
+= 1 is the plain average.
 """
 
 from __future__ import annotations

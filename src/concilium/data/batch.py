@@ -11,7 +11,8 @@ from torch import Tensor
 @dataclass(frozen=True)
 class Batch:
     """``image`` (B, 1, H, W) float32 in [-1, 1], or features (B, d); ``target`` (B, L) float32 in
-    [0, 1]; ``known`` (B, L) bool, which entries of the target count."""
+    [0, 1]; ``known`` (B, L) bool, which entries of the target count.
+    """
 
     image: Tensor
     target: Tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +13,8 @@ from concilium.data.rows import Rows
 from concilium.data.table import ExamTable
 from concilium.foundation.errors import DataError
 from concilium.labels.statistics import LabelStatistics
+
+_ROWS = 1024  # images hashed at once
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,26 @@ class Dataset:
         shape = self.images.shape[1:]
         return (1, *shape) if self.images.dtype == np.uint8 else tuple(shape)
 
+    def digest(self) -> str:
+        """SHA-256 of all that a model can learn from: pixels, states, and which rows are a patient.
+
+        Images are read some at a time, so that a memory-mapped array is not copied.
+        """
+        digest = hashlib.sha256(f"{self.images.dtype}{self.images.shape}".encode())
+        for start in range(0, len(self.images), _ROWS):
+            digest.update(np.ascontiguousarray(self.images[start : start + _ROWS]))
+        digest.update(repr(self.table.schema.names).encode())
+        digest.update(np.ascontiguousarray(self.table.states))
+        digest.update(self.table.patient.astype("<i8"))
+        return digest.hexdigest()
+
 
 @dataclass(frozen=True)
 class Exams:
     """The exams of one client and one part (train, validation or test).
 
-    ``images`` as in ``Dataset`` but of these N exams only, or a view of them; ``target`` (N, L) float32 in [0, 1];
-    ``known`` (N, L) bool; ``patient`` (N,) int64 codes.
+    ``images`` as in ``Dataset`` but of these N exams only, or a view of them; ``target`` (N, L)
+    float32 in [0, 1]; ``known`` (N, L) bool; ``patient`` (N,) int64 codes.
     """
 
     images: npt.NDArray[np.uint8] | npt.NDArray[np.float32] | Rows

@@ -27,8 +27,8 @@ class Client:
     """One hospital.
 
     ``parts`` are its exams of "train", "validation" and "test"; ``network`` is the worker's module,
-    into which a model is copied before use (clients of one process share it); ``device`` is where it
-    computes. What a client computes depends on its name, the seed and the broadcast alone.
+    into which a model is copied before use (clients of one process share it); ``device`` is where
+    it computes. What a client computes depends on its name, the seed and the broadcast alone.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """What travels: a broadcast to the clients, updates back, and their total.
 
-Everything that leaves a client is a value with ``+``; the server needs the total only. ``total`` adds
-replies one at a time, in the order of the cohort whatever the order in which they come, so that one
-seed gives one model, bit for bit.
+Everything that leaves a client is a value with ``+``; the server needs the total only. ``total``
+adds replies one at a time, in the order of the cohort whatever the order in which they come, so
+that one seed gives one model, bit for bit.
 """
 
 from __future__ import annotations

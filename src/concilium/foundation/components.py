@@ -87,7 +87,7 @@ def construct(choice: type, where: str, settings: Mapping[str, Any]) -> Any:
     ]
     fitting = {key: value for key, value in settings.items() if key in known}
     try:
-        built = TypeAdapter(choice).validate_python(fitting)
+        built: Any = TypeAdapter(choice).validate_python(fitting)
     except ValidationError as error:
         problems += [
             Problem(

@@ -6,6 +6,7 @@
     │   ├── DataError           a file, a row or an image that cannot be used
     │   ├── StudyError          a study file that cannot be run
     │   └── ComponentError      a choice (loss, source, …) that does not exist or cannot be built
+    ├── DivergenceError         a training whose loss is no longer finite
     └── CheckpointError         no usable checkpoint, or one that belongs to another study
 
 An input error carries ALL problems found, each with where it is, what it is and what to do.
@@ -75,6 +76,10 @@ class StudyError(InputError):
 
 class ComponentError(InputError):
     """A choice that does not exist or cannot be built with these settings."""
+
+
+class DivergenceError(ConciliumError):
+    """A training whose loss is no longer finite."""
 
 
 class CheckpointError(ConciliumError):

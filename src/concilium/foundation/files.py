@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from urllib.parse import quote
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that after a crash it is the old one or the new one, never a part.
 
-    The content goes to a neighbour first, is flushed to the disk, and then takes the name; the folder
-    is flushed too.
+    The content goes to a neighbour first, is flushed to the disk, and then takes the name; the
+    folder is flushed too.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     neighbour = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -39,7 +40,7 @@ def plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
+        return value if math.isfinite(value) else None
     if isinstance(value, dict) or hasattr(value, "items"):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -48,7 +49,7 @@ def plain(value: Any) -> Any:
 
 
 def file_name(name: str) -> str:
-    """A name from a user's data as the name of one file, whatever it holds; different stay different.
+    """A name from a user's data as one file's name, whatever it holds; different stay different.
 
     >>> file_name("St. Mary"), file_name("../x"), file_name(".")
     ('St. Mary', '%2E.%2Fx', '%2E')

@@ -16,7 +16,10 @@ A = TypeVar("A")
 class Ask(Protocol):
     """Asks every client and gives the total of the answers."""
 
-    def __call__(self, request: Request[A]) -> A: ...
+    def __call__(self, request: Request[A]) -> A:
+        """The total of every client's answer."""
+        ...
+
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Head(ABC):
 
     @abstractmethod
     def solve(self, ask: Ask, model: NamedTensors) -> Solved:
-        """The model with ``head.weight`` (L, d) and ``head.bias`` (L,) solved on the training parts.
+        """The model with its head solved: ``head.weight`` (L, d) and ``head.bias`` (L,).
 
         The answer equals that of one hospital that holds all exams, to rounding.
         """

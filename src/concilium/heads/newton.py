@@ -4,12 +4,13 @@ For each label l, over all known training exams of all hospitals, it minimises
 
     F_l(w, b) = Σ_i [softplus(z_i) − y_i z_i] + λ/2 ‖w‖²,   z_i = w·x_i + b,   b unpenalised
 
-with x the standardised encoder output. A client sends g = Xᵀ(p − y), H = Xᵀ diag(p(1 − p)) X and the loss
-at the shared (w, b); the server steps by (ΣH + λI)⁻¹(Σg + λw), halving a step that overshoots. That is
-iteratively reweighted least squares (Green, "Iteratively Reweighted Least Squares for Maximum Likelihood
-Estimation", JRSS B 1984), distributed as in Wu, Jiang, Kim, Ohno-Machado, "Grid Binary LOgistic REgression
-(GLORE)", JAMIA 2012. Soft targets are allowed. Standardisation comes from summed moments, λ from the summed
-negative log-likelihood of the validation parts; both matter.
+with x the standardised encoder output. A client sends g = Xᵀ(p − y), H = Xᵀ diag(p(1 − p)) X and
+the loss at the shared (w, b); the server steps by (ΣH + λI)⁻¹(Σg + λw), halving a step that
+overshoots. That is iteratively reweighted least squares (Green, "Iteratively Reweighted Least
+Squares for Maximum Likelihood Estimation", JRSS B 1984), distributed as in Wu, Jiang, Kim,
+Ohno-Machado, "Grid Binary LOgistic REgression (GLORE)", JAMIA 2012. Soft targets are allowed.
+Standardisation comes from summed moments, λ from the summed negative log-likelihood of the
+validation parts; both matter.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Checkpoints: safetensors, a manifest and checksums, committed atomically, the previous one kept.
 
-A generation is two files, ``00012.safetensors`` and ``00012.json``. The manifest is written last and
-names the SHA-256 of the tensors and of itself, so a generation exists exactly when its manifest does and
-both checksums hold. Loading takes the newest one that holds.
+A generation is two files, ``00012.safetensors`` and ``00012.json``. The manifest is written last
+and names the SHA-256 of the tensors and of itself, so a generation exists exactly when its manifest
+does and both checksums hold. Loading takes the newest one that holds.
 """
 
 from __future__ import annotations

@@ -42,7 +42,8 @@ ThresholdRule = Callable[[EvaluationSums], npt.NDArray[np.float64]]
 class Recipe:
     """One training: its rounds, which model is kept, its exact head, how it is looked at.
 
-    ``specificity`` sets the thresholds; ``label_sets`` are the combinations whose recall is followed.
+    ``specificity`` sets the thresholds; ``label_sets`` are the combinations whose recall is
+    followed.
     """
 
     schedule: Schedule
@@ -93,7 +94,8 @@ def asking(runtime: Runtime) -> Ask:
     """Ask every client of a runtime, and add the answers up."""
 
     def ask(request: Request[A]) -> A:
-        return total(runtime.ask(request, runtime.clients), runtime.clients)  # type: ignore[type-var]
+        answers = runtime.ask(request, runtime.clients)
+        return total(answers, runtime.clients)  # type: ignore[type-var]
 
     return ask
 

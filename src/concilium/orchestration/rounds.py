@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,8 @@ from concilium.orchestration.checkpoints import Best, Checkpoints, Progress
 from concilium.orchestration.observers import Observer, Record, RoundFinished
 from concilium.runtimes.contract import Runtime
 
-# Looks at a model after a round and says what it sees; "validation_score" decides which is the best.
+# Looks at a model after a round and says what it sees; "validation_score" decides which is the
+# best.
 Inspection = Callable[[NamedTensors], Record]
 
 
@@ -101,7 +103,7 @@ def _bytes_up(summed: Update) -> int:
 
 def _better(best: Best | None, server: ServerState, record: Record) -> Best | None:
     score = record.get("validation_score")
-    if not isinstance(score, float) or score != score:
+    if not isinstance(score, float) or math.isnan(score):
         return best
     if best is None or score > best.score:
         return Best(server.round, score, server.model)

@@ -1,4 +1,4 @@
-"""All clients in this process, one after the other: the reference that other runtimes must equal."""
+"""All clients in this process, one after the other: the reference for every other runtime."""
 
 from __future__ import annotations
 

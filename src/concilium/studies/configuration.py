@@ -1,4 +1,4 @@
-"""A study file: one TOML ↔ frozen settings. Unknown keys are refused, all mistakes listed at once."""
+"""A study file: one TOML ↔ frozen settings; unknown keys refused, all mistakes listed at once."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class DataSettings(Settings):
 class SplitSettings(Settings):
     """``[split]``: who holds what, and what is kept for validation and test.
 
-    ``folds`` > 1 replaces the test fraction by that many test folds; ``column`` takes the parts from
-    a covariate of the data.
+    ``folds`` > 1 replaces the test fraction by that many test folds; ``column`` takes the parts
+    from a covariate of the data.
     """
 
     hospitals: Count = 5
@@ -81,8 +81,9 @@ class NetworkSettings(Settings):
 class TrainingSettings(Settings):
     """``[training]``: the same for every method of the study.
 
-    Several ``learning_rates`` are tried by EVERY method, which keeps the one with the best validation
-    score. ``keep`` = "best" takes the round with the best validation score, "last" the last one.
+    Several ``learning_rates`` are tried by EVERY method, which keeps the one with the best
+    validation score. ``keep`` = "best" takes the round with the best validation score, "last" the
+    last one.
     """
 
     rounds: int = Field(20, ge=0)

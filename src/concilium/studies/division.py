@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +23,10 @@ from concilium.data.splits import (
     split_by_patient,
 )
 from concilium.foundation import components
+from concilium.foundation.errors import DataError, Problem
 from concilium.foundation.files import write_atomically, write_json
 from concilium.foundation.seeds import derive_seed
+from concilium.labels.uncertainty import UncertaintyPolicy, resolve
 from concilium.partitioners.contract import Partition
 from concilium.studies.configuration import Study
 
@@ -47,7 +50,7 @@ class Division:
 def divide(dataset: Dataset, study: Study, seed: int, fold: int = 0) -> Division:
     """The division of a study for a seed and a fold; patients are whole in both ways.
 
-    Raises DataError where a patient stands in two parts, or a hospital would be empty.
+    Raises DataError where a patient stands in two parts, or a hospital has nothing to train on.
     """
     own, table = study.split, dataset.table
     if own.column:
@@ -60,7 +63,44 @@ def divide(dataset: Dataset, study: Study, seed: int, fold: int = 0) -> Division
     check_disjoint(split, table)
     partitioner = components.build("partitioners", own.partitioner.name, own.partitioner.settings)
     partition = partitioner(table, own.hospitals, derive_seed(seed, "partition"))
-    return Division(seed, split, partition, disjointness(split, table))
+    division = Division(seed, split, partition, disjointness(split, table))
+    _check_hospitals(division)
+    return division
+
+
+def check_labels(dataset: Dataset, policy: UncertaintyPolicy) -> None:
+    """Raise DataError, with what to keep, for labels that are present on no image of the data."""
+    target, known = resolve(dataset.table.states, policy)
+    positives, heard = ((target > 0.5) & known).sum(0), known.sum(0)
+    names = dataset.table.schema.names
+    kept = [name for name, own in zip(names, positives.tolist(), strict=True) if own]
+    remedy = "leave it out: in [data], labels = " + json.dumps(kept)
+    problems = [
+        Problem(
+            f"{dataset.title}, label {name!r}",
+            f"has no positives on the {number:,} images on which it is known",
+            remedy,
+        )
+        for name, own, number in zip(names, positives.tolist(), heard.tolist(), strict=True)
+        if not own
+    ]
+    if problems:
+        raise DataError(problems)
+
+
+def _check_hospitals(division: Division) -> None:
+    """Raise DataError that names every hospital without an image in the training part."""
+    problems = [
+        Problem(
+            f"seed {division.seed}, {name}",
+            "has no training image",
+            "ask for fewer hospitals, a milder skew, or a larger training part",
+        )
+        for k, name in enumerate(division.partition.clients)
+        if not len(division.rows(k, "train"))
+    ]
+    if problems:
+        raise DataError(problems)
 
 
 def save_division(folder: Path, dataset: Dataset, division: Division) -> None:

@@ -1,6 +1,7 @@
 """A frozen encoder applied once to every image: afterwards a study works on its features.
 
-So a hospital without a GPU, or without patience, joins a federation whose exact head needs sums only.
+So a hospital without a GPU, or without patience, joins a federation whose exact head needs sums
+only.
 """
 
 from __future__ import annotations
@@ -27,11 +28,10 @@ EXTRACTION_BATCH = 32
 def with_features(dataset: Dataset, network: Network, cache: Path) -> Dataset:
     """The data set with encoder outputs (N, d) float32 in place of images; kept below ``cache``.
 
-    The name of the cache file is a digest of the encoder's tensors and of the images' bytes.
+    The name of the cache file is a digest of the encoder's tensors and of the data.
     """
-    digest = hashlib.sha256(_encoder_digest(network).encode())
-    digest.update(np.ascontiguousarray(dataset.images).tobytes())
-    path = cache / f"features-{digest.hexdigest()[:32]}.npy"
+    both = f"{_encoder_digest(network)} {dataset.digest()}"
+    path = cache / f"features-{hashlib.sha256(both.encode()).hexdigest()[:32]}.npy"
     if not path.exists():
         _write_array(path, encode(network, dataset.images))
     features = np.load(path, allow_pickle=False)

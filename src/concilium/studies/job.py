@@ -1,4 +1,4 @@
-"""One job of a study: one method, one seed, one fold; trained at each learning rate, then assessed."""
+"""One job of a study: a method, a seed, a fold; trained at each learning rate, then assessed."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from concilium.studies.bench import Bench, Job, looking, of_hospitals
 from concilium.studies.configuration import Study
 from concilium.studies.division import divide
 from concilium.studies.results import Plain
-from concilium.studies.run import study_of
+from concilium.studies.run import check_data, study_of
 
 KINDS = ("specificity", "sensitivity", "alerts_per_100")
 
@@ -70,6 +70,7 @@ def evaluate_again(run: Path, job: Job, cache: Path, point: OperatingPoint | Non
     study = study_of(run)
     check_job(study, job, run)
     dataset = assembly.load_data(study, cache)
+    check_data(run, dataset.digest())
     division = divide(dataset, study, job.seed, job.fold)
     parts = assembly.parts_of(dataset, division, assembly.policy_of(study))
     bench = Bench.of(study, job, dataset, parts, run, silent)

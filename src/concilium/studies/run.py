@@ -21,14 +21,14 @@ from typing import Any
 import torch
 
 from concilium.data.dataset import Dataset
-from concilium.foundation.errors import Problem, StudyError
+from concilium.foundation.errors import DataError, Problem, StudyError
 from concilium.foundation.files import plain, write_atomically, write_json
 from concilium.orchestration.checkpoints import environment
 from concilium.orchestration.observers import Event, Observer
 from concilium.studies import assembly
 from concilium.studies.bench import Job
 from concilium.studies.configuration import Study
-from concilium.studies.division import divide, save_division
+from concilium.studies.division import check_labels, divide, save_division
 from concilium.studies.job import run_job
 from concilium.studies.side_by_side import in_processes
 
@@ -58,6 +58,9 @@ def run_study(
     torch.set_num_threads(1)
     _check_folder(study, run, resume)
     dataset = assembly.load_data(study, cache)
+    check_labels(dataset, assembly.policy_of(study))
+    description = describe_data(study, dataset)
+    check_data(run, description["digest"])
     jobs = jobs_of(study)
     divisions = {
         division_folder(run, job): divide(dataset, study, job.seed, job.fold)
@@ -65,7 +68,7 @@ def run_study(
     }
     with locked(run):
         _open_folder(study, text, run, resume)
-        _describe_data(run, study, dataset)
+        write_json(run / "data.json", description)
         for folder, division in divisions.items():
             save_division(folder, dataset, division)
         waiting = [job for job in jobs if not (job.folder(run) / "result.json").exists()]
@@ -156,20 +159,27 @@ def _open_folder(study: Study, text: str, run: Path, resume: bool) -> None:
     write_json(run / "manifest.json", manifest)
 
 
-def _describe_data(run: Path, study: Study, dataset: Dataset) -> None:
-    write_json(
-        run / "data.json",
-        {
-            "title": dataset.title,
-            "synthetic": dataset.synthetic,
-            "images": len(dataset.table),
-            "patients": len(set(dataset.table.patient.tolist())),
-            "input_shape": list(dataset.input_shape),
-            "labels": list(dataset.table.schema.names),
-            "label_policy": assembly.policy_of(study).describe(),
-            "notes": dict(dataset.notes),
-        },
-    )
+def describe_data(study: Study, dataset: Dataset) -> dict[str, Any]:
+    """What the data of a study are, as ``data.json`` holds it."""
+    return {
+        "title": dataset.title,
+        "synthetic": dataset.synthetic,
+        "images": len(dataset.table),
+        "patients": len(set(dataset.table.patient.tolist())),
+        "input_shape": list(dataset.input_shape),
+        "labels": list(dataset.table.schema.names),
+        "label_policy": assembly.policy_of(study).describe(),
+        "notes": dict(dataset.notes),
+        "digest": dataset.digest(),
+    }
+
+
+def check_data(run: Path, digest: str) -> None:
+    """Raise DataError where a run has begun on other data than those of this digest."""
+    path = run / "data.json"
+    if path.exists() and json.loads(path.read_text(encoding="utf-8"))["digest"] != digest:
+        what = "the data are no longer those on which this run was made"
+        raise DataError(Problem(str(run), what, "use another --out, or the data as they were"))
 
 
 def _one_each_division(jobs: Sequence[Job]) -> list[Job]:

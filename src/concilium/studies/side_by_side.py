@@ -1,4 +1,4 @@
-"""Jobs in several processes, each with one operator thread; what they tell comes to one observer."""
+"""Jobs in several processes, one operator thread each; what they tell comes to one observer."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from concilium.data.augmentation import Augmentation
 from concilium.data.dataset import Exams
 from concilium.data.loader import batches
 from concilium.foundation.checks import at_least, not_negative
+from concilium.foundation.errors import DivergenceError
 from concilium.losses.contract import Loss
 from concilium.training.optimizers import OptimizerSettings
 
@@ -56,7 +58,7 @@ def train(
     """Train the network in place; order of batches and augmentation come from the generator.
 
     A step without a known entry is skipped: it has no gradient, and an optimiser with memory would
-    move all the same. Raises FloatingPointError where the loss is not finite.
+    move all the same. Raises DivergenceError where the loss is not finite.
     """
     network.train()
     parameters = {n: p for n, p in network.named_parameters() if p.requires_grad}
@@ -64,10 +66,10 @@ def train(
     optimizer = settings.optimizer.build(parameters.values())
     losses: list[Tensor] = []
     for _ in range(settings.epochs):
-        for batch in batches(exams, settings.batch_size, generator, settings.augmentation):
-            if not bool(batch.known.any()):
+        for drawn in batches(exams, settings.batch_size, generator, settings.augmentation):
+            if not bool(drawn.known.any()):
                 continue
-            batch = batch.to(device)
+            batch = drawn.to(device)
             optimizer.zero_grad(set_to_none=True)
             value = loss(network(batch.image), batch.target, batch.known)
             value.backward()  # type: ignore[no-untyped-call]
@@ -94,6 +96,6 @@ def _mean(losses: list[Tensor]) -> float:
     if not losses:
         return float("nan")
     mean = float(torch.stack(losses).double().mean())
-    if mean != mean or mean in (float("inf"), float("-inf")):
-        raise FloatingPointError("the training loss is not finite; lower the learning rate")
+    if not math.isfinite(mean):
+        raise DivergenceError("the training loss is not finite: lower the learning rate")
     return mean

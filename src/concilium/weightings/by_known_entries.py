@@ -2,8 +2,8 @@
 
 A loss is a mean over known entries; weighting by the same count makes one full-batch step of all
 clients together equal one full-batch step on their pooled data, masks included. Weighting by images
-ends off the pooled solution as soon as hospitals annotate different labels. With complete labels it is
-``by_images``.
+ends off the pooled solution as soon as hospitals annotate different labels. With complete labels it
+is ``by_images``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,173 @@
+"""One study, one seed: one model, whatever happens on the way."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from concilium.studies.assembly import check, with_absolute_paths
+from concilium.studies.configuration import parse_study, read_study
+from concilium.studies.run import run_study
+from tests.worlds import exams
+
+STUDY = """
+title = "small"
+seeds = [0]
+[data]
+source = {{name = "feature_table", file = "features.npz"}}
+[split]
+hospitals = 3
+partitioner = {{name = "dirichlet", alpha = 1.0}}
+[network]
+architecture = "mlp"
+[training]
+rounds = {rounds}
+participation = 0.7
+learning_rates = [0.1]
+[methods.concilium]
+[methods.local_only]
+[evaluation]
+bootstrap = 20
+min_positives = 2
+label_sets = [["label-0", "label-1"]]
+"""
+
+
+def write_study(folder: Path, rounds: int, order: list[int] | None = None) -> Path:
+    """A study file and its features; ``order`` permutes the labels."""
+    order = order or [0, 1, 2]
+    made = exams(240, 3, known=1.0)
+    np.savez(
+        folder / "features.npz",
+        features=np.asarray(made.images),
+        labels=made.target[:, order].astype(np.uint8),
+        patient=made.patient // 2,
+        label_names=np.array([f"label-{i}" for i in order]),
+    )
+    path = folder / "study.toml"
+    path.write_text(STUDY.format(rounds=rounds))
+    return path
+
+
+def run(path: Path, out: Path, resume: bool = False) -> list[dict[str, Any]]:
+    study = read_study(path)
+    check(study, path.name)
+    study = with_absolute_paths(study, path.parent)
+    return run_study(study, path.read_text(), out, path.parent, resume, lambda job, event: None)
+
+
+def essence(results: list[dict[str, Any]]) -> Any:
+    """Results without the clock."""
+    return [{key: value for key, value in result.items() if key != "seconds"} for result in results]
+
+
+@pytest.mark.slow
+def test_twice_the_same(tmp_path: Path) -> None:
+    path = write_study(tmp_path, rounds=3)
+    first, second = run(path, tmp_path / "a"), run(path, tmp_path / "b")
+    assert essence(first) == essence(second)
+    assert first[0]["model"] == second[0]["model"]
+
+
+@pytest.mark.slow
+def test_another_seed_gives_another_model(tmp_path: Path) -> None:
+    path = write_study(tmp_path, rounds=2)
+    first = run(path, tmp_path / "a")
+    path.write_text(path.read_text().replace("seeds = [0]", "seeds = [1]"))
+    assert run(path, tmp_path / "b")[0]["model"] != first[0]["model"]
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from tests.studies.test_same_numbers import run
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), Path(sys.argv[2]), resume=True)
+"""
+
+
+def start(path: Path, out: Path) -> subprocess.Popen[bytes]:
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-c", KILLED, str(path), str(out)]
+    return subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE)
+
+
+@pytest.mark.slow
+def test_killed_at_20_random_moments_and_resumed(tmp_path: Path) -> None:
+    """SIGKILL between the first byte of the run folder and its last: the same hash and history."""
+    path = write_study(tmp_path, rounds=60)
+    undisturbed = essence(run(path, tmp_path / "whole"))
+    moments, killed, out = random.Random(0), 0, tmp_path / "killed"
+    while killed < 20:
+        process = start(path, out)
+        while not (out / ".lock").exists() and process.poll() is None:
+            time.sleep(0.005)
+        time.sleep(0.3 + moments.uniform(0.0, 2.0) if killed % 2 else moments.uniform(2.0, 3.5))
+        if process.poll() is not None:  # it had finished: start a new run
+            assert process.returncode == 0, process.stderr and process.stderr.read().decode()
+            assert essence(json.loads((out / "results.json").read_text())) == undisturbed
+            out = tmp_path / f"killed-{killed}"
+            continue
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        killed += 1
+    process = start(path, out)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors.decode()
+    assert essence(json.loads((out / "results.json").read_text())) == undisturbed
+    history = (out / "methods/concilium/seed-0-fold-0/history.jsonl").read_text()
+    assert history == (tmp_path / "whole/methods/concilium/seed-0-fold-0/history.jsonl").read_text()
+
+
+@pytest.mark.slow
+def test_resume_after_damage_of_the_newest_checkpoint(tmp_path: Path) -> None:
+    path = write_study(tmp_path, rounds=6)
+    undisturbed = essence(run(path, tmp_path / "whole"))
+    out = tmp_path / "damaged"
+    run(path, out)
+    folder = out / "methods/concilium/seed-0-fold-0"
+    (folder / "result.json").unlink()
+    newest = max(folder.glob("rate-*/model/checkpoints/*.safetensors"))
+    content = bytearray(newest.read_bytes())
+    content[-3] ^= 255
+    newest.write_bytes(content)
+    assert essence(run(path, out, resume=True)) == undisturbed
+
+
+@pytest.mark.slow
+def test_permuting_labels_permutes_results(tmp_path: Path) -> None:
+    """With an exact head from frozen features nothing depends on the order of the labels."""
+    order = [2, 0, 1]
+    texts = []
+    for name, labels in (("plain", [0, 1, 2]), ("permuted", order)):
+        folder = tmp_path / name
+        folder.mkdir()
+        path = write_study(folder, 0, labels)
+        text = path.read_text().replace('"mlp"', '"linear"').replace("[methods.local_only]", "")
+        path.write_text(text.replace("hospitals = 3", 'hospitals = 3\ncolumn = ""'))
+        texts.append(run(path, folder / "out"))
+    plain, permuted = (results[0]["test"] for results in texts)
+    for name, values in plain["metrics"].items():
+        expected = [values[i] for i in order]
+        assert permuted["metrics"][name] == pytest.approx(expected, nan_ok=True, abs=1e-9), name
+
+
+def test_study_digest_ignores_title_and_workers_only() -> None:
+    content = {
+        "title": "a",
+        "data": {"source": "phantom"},
+        "network": {"architecture": "small_cnn"},
+        "methods": {"fedavg": {}},
+    }
+    first = parse_study(content, "a.toml")
+    assert first.digest() == parse_study({**content, "title": "b", "workers": 2}, "b.toml").digest()
+    assert first.digest() != parse_study({**content, "seeds": [5]}, "c.toml").digest()
