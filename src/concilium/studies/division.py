@@ -69,23 +69,20 @@ def divide(dataset: Dataset, study: Study, seed: int, fold: int = 0) -> Division
 
 
 def check_labels(dataset: Dataset, policy: UncertaintyPolicy) -> None:
-    """Raise DataError, with what to keep, for labels that are present on no image of the data."""
+    """Raise DataError, with the labels to keep, for those that are present on no image at all."""
     target, known = resolve(dataset.table.states, policy)
-    positives, heard = ((target > 0.5) & known).sum(0), known.sum(0)
+    positives, heard = ((target > 0.5) & known).sum(0).tolist(), known.sum(0).tolist()
     names = dataset.table.schema.names
-    kept = [name for name, own in zip(names, positives.tolist(), strict=True) if own]
-    remedy = "leave it out: in [data], labels = " + json.dumps(kept)
-    problems = [
-        Problem(
-            f"{dataset.title}, label {name!r}",
-            f"has no positives on the {number:,} images on which it is known",
-            remedy,
-        )
-        for name, own, number in zip(names, positives.tolist(), heard.tolist(), strict=True)
+    kept = [name for name, own in zip(names, positives, strict=True) if own]
+    empty = [
+        f"{name!r} (known on {number:,} images)"
+        for name, own, number in zip(names, positives, heard, strict=True)
         if not own
     ]
-    if problems:
-        raise DataError(problems)
+    if empty:
+        what = f"no positives of {'the label' if len(empty) == 1 else 'the labels'} "
+        remedy = f"leave out what nobody can learn: in [data], labels = {json.dumps(kept)}"
+        raise DataError(Problem(dataset.title, what + ", ".join(empty), remedy))
 
 
 def _check_hospitals(division: Division) -> None:
