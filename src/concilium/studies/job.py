@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 from safetensors.torch import save as to_safetensors
 
 from concilium.data.dataset import Dataset
+from concilium.foundation.errors import DivergenceError
 from concilium.foundation.files import write_atomically
 from concilium.foundation.named_tensors import NamedTensors
-from concilium.orchestration.observers import Observer, PhaseStarted
+from concilium.orchestration.observers import Observer, PhaseStarted, Warned
 from concilium.orchestration.phases import Developed, asking, develop, watching
 from concilium.studies.bench import Bench, Job, Parts, looking, of_hospitals
 from concilium.studies.configuration import Study
@@ -66,26 +68,40 @@ def _by_hospital(bench: Bench) -> Plain:
 def _best_rate(
     bench: Bench, parts: Parts, name: str, watch_test: bool
 ) -> tuple[Developed, dict[float, float]]:
-    """Train at each learning rate; the training with the best validation score, and all scores."""
-    best: tuple[float, Developed] | None = None
+    """Train at each learning rate; the training with the best validation score, and all scores.
+
+    A rate at which the loss does not stay finite has the score NaN. Raises DivergenceError where
+    that is so at every rate.
+    """
+    best: Developed | None = None
     scores: dict[float, float] = {}
     for rate in bench.study.training.learning_rates:
-        runtime = bench.runtime(parts, rate)
-        ask_test = asking(bench.runtime(bench.parts, rate)) if watch_test else None
-        developed = develop(
-            bench.initial,
-            bench.recipe,
-            bench.method.algorithm,
-            runtime,
-            bench.checkpoints(name, rate),
-            bench.observer,
-            watching(asking(runtime), ask_test, bench.recipe),
-        )
-        score = scores[rate] = developed.validation_score
-        if best is None or score > best[0] or best[0] != best[0]:
-            best = (score, developed)
-    assert best is not None
-    return best[1], scores
+        try:
+            developed = _develop(bench, parts, name, rate, watch_test)
+        except DivergenceError as error:
+            bench.observer(Warned(f"learning rate {rate:g}: {error}"))
+            scores[rate] = math.nan
+            continue
+        scores[rate] = developed.validation_score
+        if best is None or not developed.validation_score <= best.validation_score:
+            best = developed
+    if best is None:
+        raise DivergenceError(f"{bench.job.method}: no learning rate keeps the loss finite")
+    return best, scores
+
+
+def _develop(bench: Bench, parts: Parts, name: str, rate: float, watch_test: bool) -> Developed:
+    runtime = bench.runtime(parts, rate)
+    ask_test = asking(bench.runtime(bench.parts, rate)) if watch_test else None
+    return develop(
+        bench.initial,
+        bench.recipe,
+        bench.method.algorithm,
+        runtime,
+        bench.checkpoints(name, rate),
+        bench.observer,
+        watching(asking(runtime), ask_test, bench.recipe),
+    )
 
 
 def _assessed(bench: Bench, parts: Parts, developed: Developed) -> Plain:

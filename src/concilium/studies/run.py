@@ -64,7 +64,7 @@ def run_study(
     jobs = jobs_of(study)
     divisions = {
         division_folder(run, job): divide(dataset, study, job.seed, job.fold)
-        for job in _one_each_division(jobs)
+        for job in one_each_division(study)
     }
     with locked(run):
         _open_folder(study, text, run, resume)
@@ -182,5 +182,6 @@ def check_data(run: Path, digest: str) -> None:
         raise DataError(Problem(str(run), what, "use another --out, or the data as they were"))
 
 
-def _one_each_division(jobs: Sequence[Job]) -> list[Job]:
-    return list({(job.seed, job.fold): job for job in jobs}.values())
+def one_each_division(study: Study) -> list[Job]:
+    """A job for every seed and fold: methods share their divisions."""
+    return list({(job.seed, job.fold): job for job in jobs_of(study)}.values())
