@@ -183,13 +183,14 @@ def _round(case: Case, radius: Field, places: tuple[int, int], side: Field) -> F
 
 
 def _nodule(case: Case) -> Signs:
-    """One to three round opacities, a radius of 0.018 to 0.04 (a few centimetres across)."""
-    dense = _round(case, case.between(2, 0.022, 0.040), (3, 4), case.side())
+    """One to three round opacities, a radius of 0.018 to 0.042 (a few centimetres across)."""
+    dense = _round(case, case.between(2, 0.026, 0.042), (3, 4), case.side())
     more = _round(case, case.between(2, 0.018, 0.034), (5, 6), case.side())
     far = _round(case, case.between(2, 0.018, 0.030), (7, 8), -case.side())
     dense = np.maximum(dense, more * (case.traits[9] < 0.4))
     dense = np.maximum(dense, far * (case.traits[9] < 0.2))
-    return Signs(dense=dense * (0.3 + 0.7 * case.strength))
+    plain = dense * (0.3 + 0.7 * case.strength)
+    return Signs(dense=plain, bright=np.float32(0.09) * plain * case.geometry.lung)
 
 
 def _mass(case: Case) -> Signs:
@@ -206,7 +207,7 @@ def _mass(case: Case) -> Signs:
 
 def _pneumothorax(case: Case) -> Signs:
     """Air around a shrunken lung: a dark rim without vessels at apex and side, then a thin line."""
-    rim = case.between(2, 0.035, 0.11) * case.strength
+    rim = case.between(2, 0.045, 0.12) * case.strength
     fall = np.clip(1.3 - 1.1 * (case.grid.y - case.shape.apex) / 0.6, 0.15, 1.3)
     shrunken = case.geometry.lateral - rim * fall * 1.2
     apical = case.grid.y - case.shape.apex - 1.1 * rim
@@ -236,13 +237,13 @@ def _fibrosis(case: Case) -> Signs:
     outer = gaussian(np.maximum(geometry.lateral, 0), case.between(3, 0.05, 0.09))
     zone = np.maximum(low, 0.8 * outer)
     net = case.texture(case.textures.reticulum, (4, 5, 6))
-    return Signs(dense=np.clip(zone * (0.26 + 0.32 * net) * case.strength, 0, 1))
+    return Signs(dense=np.clip(zone * (0.28 + 0.40 * net) * case.strength, 0, 1))
 
 
 def _pleural_thickening(case: Case) -> Signs:
     """A dense rim along the chest wall, of part of its height, and a blunted angle."""
     geometry = case.geometry
-    thick = case.between(2, 0.03, 0.055) * (0.4 + 0.6 * case.strength)
+    thick = case.between(2, 0.035, 0.06) * (0.4 + 0.6 * case.strength)
     rim = ramp(thick - geometry.lateral, case.grid.softness(0.014))
     height = case.shape.apex + case.between(3, 0.15, 0.55)
     reach = gaussian(case.grid.y - height, case.between(4, 0.12, 0.22))
@@ -250,21 +251,19 @@ def _pleural_thickening(case: Case) -> Signs:
         np.maximum(geometry.lateral, 0), np.float32(0.04)
     )
     dense = np.maximum(rim * reach, 0.7 * angle * (case.traits[5] < 0.6))
-    return Signs(dense=0.85 * dense * case.sides(both=0.25) * (0.25 + 0.75 * case.strength))
+    return Signs(dense=0.95 * dense * case.sides(both=0.25) * (0.25 + 0.75 * case.strength))
 
 
 def _hernia(case: Case) -> Signs:
     """Stomach behind the heart: a round shadow with air above a level of fluid."""
     x = case.shape.midline + case.between(2, 0.0, 0.07)
     y = case.shape.base_left - case.shape.dome - case.between(3, 0.0, 0.05)
-    radius = case.between(4, 0.07, 0.10)
+    radius = case.between(4, 0.08, 0.11)
     body = disc(case.grid, x, y, radius, softness=0.02)
     air = disc(case.grid, x, y, 0.8 * radius, softness=0.012) * ramp(
         y - 0.1 * radius - case.grid.y, case.grid.softness(0.01)
     )
-    return Signs(
-        dense=0.5 * body * case.strength, bright=(0.16 * body - 0.45 * air) * case.strength
-    )
+    return Signs(dense=0.5 * body * case.strength, bright=(0.2 * body - 0.55 * air) * case.strength)
 
 
 SHAPES: Mapping[str, Reshape] = {

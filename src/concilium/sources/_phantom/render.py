@@ -145,7 +145,7 @@ def _compose(
     marks = vessels(textures, *_shares(body[:, 19:21])) * shape.markings
     marks += np.float32(look.clutter * 0.35) * clutter
     marks *= 1 - layers.lucent
-    marks -= shape.air * (1 + np.float32(0.25) * layers.lucent)
+    marks -= shape.air * (1 + np.float32(0.45) * layers.lucent)
     marks *= air
     image = draw_soft_tissue(grid, shape, space, heart)
     image += marks
