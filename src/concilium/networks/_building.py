@@ -32,7 +32,9 @@ def in_channels_last(network: Network) -> Network:
     """
     for parameter in network.parameters():
         if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+            # Not .contiguous(channels_last): it leaves kernels of one input channel as they are,
+            # and the first convolution then hands on the default order.
+            parameter.data = parameter.data.clone(memory_format=torch.channels_last)
     return network
 
 

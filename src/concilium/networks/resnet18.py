@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import nn
+
 from concilium.foundation.checks import positive
 from concilium.networks._building import image_side, in_channels_last, initial_tensors_from
 from concilium.networks.contract import Architecture, Network
@@ -35,8 +37,19 @@ class ResNet18(Architecture):
                 n_input_channels=1,
                 conv1_t_stride=2,  # MONAI's default of 1 is for volumes
                 feed_forward=False,
-                act=("relu", {"inplace": False}),
-                norm=("group", {"num_groups": self.num_groups}),
             )
+            # MONAI hands neither its norm nor its act setting on to the blocks.
+            _replace_batch_norm(encoder, self.num_groups)
             network = Network(encoder, 512, num_labels)
         return in_channels_last(network)
+
+
+def _replace_batch_norm(module: nn.Module, num_groups: int) -> None:
+    """Group norm for every batch norm, and activations that overwrite nothing, in place."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, nn.GroupNorm(num_groups, child.num_features, eps=child.eps))
+        elif isinstance(child, nn.ReLU):
+            child.inplace = False
+        else:
+            _replace_batch_norm(child, num_groups)
