@@ -15,6 +15,7 @@ from concilium.foundation import components
 from concilium.foundation.errors import DataError, InputError
 from concilium.labels.states import State
 from concilium.labels.vocabularies import vocabulary
+from concilium.sources._image_paths import masked
 from concilium.sources.image_folder import ImageFolder
 
 A, P, U, N = State.ABSENT, State.PRESENT, State.UNCERTAIN, State.UNKNOWN
@@ -308,6 +309,22 @@ def test_patient_identifiers_are_masked_in_messages(tmp_path: Path) -> None:
     message = refused(folder_of(tmp_path / "c", CHEXPERT))
     assert "00022" not in message
     assert "[patient]/study1/view1_frontal.jpg" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "patient", "shown"),
+    [
+        ("00001873_000.png", "1873", "[patient]_000.png"),
+        ("00000001_001.png", "1", "[patient]_001.png"),
+        ("p-0042/view.png", "p-0042", "[patient]/view.png"),
+        ("20001873.png", "1873", "20001873.png"),  # another number that ends alike
+        ("scan_1.png", "1", "scan_1.png"),  # too short to tell anybody
+        ("a.png", "", "a.png"),
+        ("0000.png", "0000", "0000.png"),
+    ],
+)
+def test_the_identifier_alone_is_masked(name: str, patient: str, shown: str) -> None:
+    assert masked(name, patient) == shown
 
 
 def test_nothing_that_is_stored_or_reported_tells_a_patient_or_a_file(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from concilium.data.image_cache import ImageFile
 from concilium.foundation.errors import Problem
 from concilium.sources._table_file import TableFile
 
+_WORD = re.compile(r"[^\W_]+")
 _LEAST_MASKED = 4  # characters; shorter patient numbers do not tell who somebody is
 
 
@@ -74,14 +75,17 @@ def masked(name: str, patient: str) -> str:
     '[patient]_000.png'
     """
     bare = patient.lstrip("0") if patient.isdigit() else patient
-    if not bare:
+    if not bare or bare not in name:
         return name
-    pattern = rf"(?<![A-Za-z0-9])0*{re.escape(bare)}(?![A-Za-z0-9])"
+    if not bare.isalnum():
+        return name.replace(bare, "[patient]")
 
     def hide(match: re.Match[str]) -> str:
-        return "[patient]" if len(match[0]) >= _LEAST_MASKED else match[0]
+        word = match[0]
+        same = word.lstrip("0") == bare.lstrip("0") and len(word) >= _LEAST_MASKED
+        return "[patient]" if same else word
 
-    return re.sub(pattern, hide, name)
+    return _WORD.sub(hide, name)
 
 
 def _find(folder: _Folder, name: str) -> Path | str | None:
