@@ -8,19 +8,16 @@ from rich.console import Console
 
 from concilium.cli.places import cache_folder, run_folder
 from concilium.cli.progress import job_bars
+from concilium.cli.studies import checked_study
 from concilium.cli.tables import print_summary
 from concilium.reports.page import write_report
-from concilium.studies.assembly import check, with_absolute_paths
-from concilium.studies.configuration import read_study
 from concilium.studies.run import run_study
 
 
 def execute(file: Path, out: Path | None, resume: bool, workers: int) -> None:
     """Run the study in a file; print its table and where its report is."""
     console = Console()
-    study = read_study(file)
-    check(study, file.name)
-    study = with_absolute_paths(study, file.resolve().parent)
+    study = checked_study(file)
     if workers:
         study = study.model_copy(update={"workers": workers})
     run = out or run_folder(file)

@@ -47,12 +47,16 @@ def print_methods(console: Console, rows: Sequence[Row], keys: Sequence[str] = S
 
 
 def print_table(
-    console: Console, titles: Sequence[str], cells: Sequence[Sequence[str]], title: str = ""
+    console: Console,
+    titles: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    title: str = "",
+    text: Sequence[int] = (0,),
 ) -> None:
-    """A table whose first column is text and whose others are numbers."""
+    """A table of numbers in which the columns ``text`` are words; the first is never wrapped."""
     table = Table(title=title or None, title_justify="left", box=None, padding=(0, 1))
     for i, name in enumerate(titles):
-        table.add_column(escape(name), justify="right" if i else "left", no_wrap=not i)
+        table.add_column(escape(name), justify="left" if i in text else "right", no_wrap=not i)
     for row in cells:
         table.add_row(*map(escape, row))
     console.print(table)

@@ -106,6 +106,20 @@ class Archive:
             raise DataError(Problem(where, what, "copy or write it again")) from None
 
 
+def opened(files: Sequence[Path]) -> list[Archive]:
+    """All archives. Raises DataError with every one that cannot be opened."""
+    archives: list[Archive] = []
+    problems: list[Problem] = []
+    for file in files:
+        try:
+            archives.append(Archive.open(file))
+        except DataError as error:
+            problems += error.problems
+    if problems:
+        raise DataError(problems)
+    return archives
+
+
 def labelled_rows(archive: Archive, array: str, labels: str) -> int:
     """The number of rows that an array and its labels (N, L) share. Raises DataError."""
     rows, label_shape = archive.shape(array), archive.shape(labels)

@@ -22,7 +22,7 @@ from concilium.sources._duplicates import duplicate_notes, first_occurrences
 from concilium.sources._image_arrays import form_of, image_shape, prepared
 from concilium.sources._label_arrays import COVARIATES, rows_of, table_of
 from concilium.sources._label_names import label_notes
-from concilium.sources._npz import Archive, labelled_rows
+from concilium.sources._npz import Archive, labelled_rows, opened
 from concilium.sources.contract import Source
 
 
@@ -53,7 +53,7 @@ class ArrayBundle(Source):
         _ = self._form
 
     def load(self, cache: Path) -> Dataset:
-        archives = _opened(self.files)
+        archives = opened(self.files)
         for archive in archives:
             labelled_rows(archive, "images", "labels")
         columns = tuple(dict.fromkeys((*COVARIATES, *self.covariates)))
@@ -94,20 +94,6 @@ class ArrayBundle(Source):
             (int(kept.sum()), *shape),
             chunks,
         )
-
-
-def _opened(files: Sequence[Path]) -> list[Archive]:
-    """All archives. Raises DataError with every one that cannot be opened."""
-    archives: list[Archive] = []
-    problems: list[Problem] = []
-    for file in files:
-        try:
-            archives.append(Archive.open(file))
-        except DataError as error:
-            problems += error.problems
-    if problems:
-        raise DataError(problems)
-    return archives
 
 
 def _one_shape(archives: Sequence[Archive], forms: Sequence[ImageForm | None]) -> tuple[int, int]:
