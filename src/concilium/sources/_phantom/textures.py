@@ -7,6 +7,7 @@ of a fixed number of waves or line segments, so they look the same at any image 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,7 @@ class Textures:
     vessels: Field
 
     @staticmethod
+    @lru_cache(maxsize=2)  # some tenths of a second at 224 pixels; never written to
     def draw(grid: Grid, seed: int) -> Textures:
         """The textures of one data set."""
         rng = numpy_generator(seed, "phantom", "textures")
