@@ -78,6 +78,7 @@ def test_mlp_normalises_each_image_by_itself() -> None:
         ("small_cnn", {"widht": 16}),
         ("mlp", {"hidden": [0]}),
         ("efficientnet_lite0", {"image_size": 8}),
+        ("efficientnet_lite0", {"features": "first"}),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(name: str, settings: Mapping[str, Any]) -> None:
