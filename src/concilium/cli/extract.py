@@ -1,7 +1,55 @@
-"""``concilium extract``."""
+"""``concilium extract``: a frozen backbone's features, once a hospital."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
 
-def command() -> None:
-    """Stub."""
+import typer
+
+PRETRAINED = "efficientnet_lite0"  # brings its weights with it
+
+
+def command(
+    study: Annotated[Path, typer.Argument(help="The study file (TOML).")],
+    out: Annotated[Path, typer.Option(help="Folder for the features: one .npz a hospital.")],
+) -> None:
+    """Write the features of a study's network, frozen, once for every hospital.
+
+    A hospital without a GPU then joins a federation in one exchange of sums. The files hold
+    features, labels, parts and numbered patients, never an identifier; beside them a study file
+    that trains on them.
+
+    Example: `concilium extract studies/nih_pretrained.toml --out features`
+    """
+    from rich.console import Console
+
+    from concilium.cli.places import cache_folder
+    from concilium.cli.studies import checked_study
+    from concilium.cli.tables import print_table
+    from concilium.studies.feature_files import check_empty, extract, write_features
+
+    console = Console()
+    own = checked_study(study)
+    check_empty(out)
+    architecture = own.network.architecture.name
+    if not own.network.weights and architecture != PRETRAINED:
+        console.print(
+            f"[yellow]network.weights is not set: {architecture} is untrained, and its features "
+            "are random projections of the images."
+        )
+    with console.status(f"Applying {architecture} to every image"):
+        files = extract(own, cache_folder())
+        written = write_features(out, files, own)
+    rows = [
+        [
+            file.file,
+            f"{len(file.arrays['features']):,}",
+            f"{len(set(file.arrays['patient'].tolist())):,}",
+            f"{file.arrays['features'].shape[1]:,}",
+            f"{(out / file.file).stat().st_size / 1e6:.1f}",
+        ]
+        for file in files
+    ]
+    print_table(console, ["file", "images", "patients", "features", "MB"], rows)
+    console.print(f"Train on them: concilium run {written}", soft_wrap=True, highlight=False)

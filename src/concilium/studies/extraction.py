@@ -18,6 +18,7 @@ import torch
 from concilium.data.batch import Batch
 from concilium.data.dataset import Dataset, Exams
 from concilium.data.loader import batches
+from concilium.data.rows import Rows
 from concilium.foundation.files import write_atomically
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.networks.contract import Network
@@ -41,7 +42,7 @@ def with_features(dataset: Dataset, network: Network, cache: Path) -> Dataset:
 
 @torch.no_grad()
 def encode(
-    network: Network, images: npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+    network: Network, images: npt.NDArray[np.uint8] | npt.NDArray[np.float32] | Rows
 ) -> npt.NDArray[np.float32]:
     """Encoder outputs (N, d) float32 of images, in their order."""
     network.eval()
