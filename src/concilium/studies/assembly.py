@@ -219,12 +219,11 @@ def parts_of(
             heard = known[rows]
             if part != "test":  # what a hospital never annotates, it has no labels to train on
                 heard = heard & division.partition.annotated[k]
-            images: Rows | npt.NDArray[Any] = Rows(dataset.images, rows)
+            view = Rows(dataset.images, rows)
+            images: Rows | npt.NDArray[Any] = view
             acquisition = division.partition.acquisition.get(name)
             if acquisition is not None:
-                images = acquisition.apply(
-                    dataset.images[rows], derive_seed(division.seed, name, part)
-                )
+                images = acquisition.apply(view, derive_seed(division.seed, name, part))
             found[name][part] = Exams(images, target[rows], heard, dataset.table.patient[rows])
     return found
 
