@@ -30,11 +30,12 @@ def test_small_cnn_takes_images_of_28_to_256_px(shape: tuple[int, ...]) -> None:
     assert network.head.in_features == 64
 
 
-def test_small_cnn_settings_are_width_and_depth() -> None:
-    network = SmallCNN(width=24, depth=3).build((1, 64, 64), 3, 0)
-    assert network.head.in_features == 24 * 2**3
-    with pytest.raises(InputError, match="width=12 must be a positive multiple of 8"):
-        SmallCNN(width=12)
+def test_small_cnn_settings() -> None:
+    network = SmallCNN(width=16, num_features=96, depth=1).build((1, 64, 64), 3, 0)
+    assert network.head.in_features == 96
+    assert sum(isinstance(layer, nn.Conv2d) for layer in network.modules()) == 2
+    with pytest.raises(InputError, match=r"(?s)width=12 must be.*num_features=0 must be"):
+        SmallCNN(width=12, num_features=0)
     with pytest.raises(InputError, match="depth=0 must be at least 1"):
         SmallCNN(depth=0)
     with pytest.raises(InputError, match="image_side=8 must be at least 16"):
@@ -44,7 +45,7 @@ def test_small_cnn_settings_are_width_and_depth() -> None:
 def test_small_cnn_sees_a_finding_wherever_it_is() -> None:
     """The same blob, shifted by a multiple of all strides (8 in all), has the same features.
 
-    On a field of 128 px, so that no position sees both the blob and an edge: one sees 41 px.
+    On a field of 128 px, so that no position sees both the blob and an edge: one sees 47 px.
     """
     network = SmallCNN().build((1, 64, 64), 3, 0)
     image = torch.zeros(2, 1, 128, 128)
