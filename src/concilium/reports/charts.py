@@ -125,7 +125,7 @@ def as_svg(figure: Figure, name: str, alternative: str) -> Html:
     drawing = re.sub(r"<(metadata|style)\b.*?</\1>", "", drawing, flags=re.DOTALL)
     drawing = re.sub(r'\bid="', f'id="{name}-', drawing)
     drawing = re.sub(r"url\(#", f"url(#{name}-", drawing)
-    drawing = re.sub(r'href="#', f'href="#{name}-', drawing)
+    drawing = re.sub(r'(?:xlink:)?href="#', f'href="#{name}-', drawing)
     drawing = re.sub(r"(?:'[^']*', )+sans-serif", "var(--font, sans-serif)", drawing)
     for color, variable in PALETTE.items():
         drawing = drawing.replace(color, f"var({variable}, {color})")

@@ -57,6 +57,7 @@ def curve_chart(
         axes.set_ylabel(chart.up, color=MUTED, fontsize=9)
         if chart.logarithmic:
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")
         else:
             axes.xaxis.get_major_locator().set_params(integer=True)
         for method, curve in chart.curves.items():

@@ -128,11 +128,6 @@ def defined_mean(values: Floats) -> Floats:
     return np.asarray(total / np.where(count == 0, np.nan, count), np.float64)
 
 
-def suppressed(positives: float, negatives: float) -> bool:
-    """Whether one hospital's cell is too small to be shown."""
-    return not (positives >= SMALLEST_CELL and negatives >= SMALLEST_CELL)
-
-
 def _division(folder: Path) -> Plain:
     return {name: _json(folder / f"{name}.json") for name in ("shifts", "disjointness")}
 

@@ -33,6 +33,7 @@ class Cell:
 
 
 Content = str | Cell
+WIDEST_NAME = 32  # characters; a longer name of a row is wrapped
 
 
 def escaped(text: str) -> Html:
@@ -114,6 +115,12 @@ def percent(value: float | None, digits: int = 0) -> str:
 
 def _cell(name: str, content: Content, scope: str = "") -> Html:
     cell = content if isinstance(content, Cell) else Cell(content)
+    classes = f"{cell.classes} long".strip() if len(cell.content) > WIDEST_NAME else cell.classes
     return element(
-        name, cell.content, class_=cell.classes, style=cell.style, title=cell.hint, scope=scope
+        name,
+        cell.content,
+        class_=classes if scope else cell.classes,
+        style=cell.style,
+        title=cell.hint,
+        scope=scope,
     )

@@ -12,6 +12,8 @@ from concilium.reports.markup import Html
 
 Floats = npt.NDArray[np.float64]
 WIDTH, LABEL_SIZE = 9.6, 7.5  # inches; points
+CHARACTER = 0.065  # inches of a character in that size
+SHADES = 41
 MOST_WRITTEN = 20  # more labels than that are too small to be read
 
 
@@ -26,16 +28,18 @@ def matrix_chart(
 
     The scale ends at the largest absolute value below a diagonal; purple is below 0, orange above.
     """
+    from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     shape = np.tril(np.ones((len(labels), len(labels)), np.bool_), -1)
     lower = [np.where(shape, matrix, np.nan) for _, matrix in matrices]
     most = max(float(np.nanmax(np.abs(own), initial=0.05)) for own in lower)
-    side = (WIDTH - 2.4) / len(matrices)
-    figure = canvas(WIDTH, side + 1.1)
+    names = [shown(label) for label in labels] if len(labels) <= MOST_WRITTEN else []
+    beside = 0.2 + CHARACTER * max(map(len, names), default=0)
+    figure = canvas(WIDTH, (WIDTH - beside - 1.2) / len(matrices) + beside + 0.4)
     every = figure.subplots(1, len(matrices), sharey=True, squeeze=False)[0]
-    colors = ScalarMappable(Normalize(-most, most), "PuOr_r")
+    colors = ScalarMappable(Normalize(-most, most), colormaps["PuOr_r"].resampled(SHADES))
     for axes, (title, _), own in zip(every, matrices, lower, strict=True):
         axes.set_facecolor("none")
         axes.spines[:].set_visible(False)
@@ -48,7 +52,6 @@ def matrix_chart(
         )
         axes.set_aspect("equal")
         axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=LABEL_SIZE, length=0)
-        names = [shown(label) for label in labels] if len(labels) <= MOST_WRITTEN else []
         places = np.arange(len(names)) + 0.5
         axes.set_xticks(places[:-1], names[:-1], rotation=90)
         axes.set_yticks(places[1:], names[1:])

@@ -25,16 +25,16 @@ def data(evidence: Evidence) -> Html:
 
 def _facts(evidence: Evidence) -> Html:
     own = evidence.data
-    facts = {
-        "data": own["title"],
-        "images": f"{own['images']:,}",
-        "patients": f"{own['patients']:,}",
-        "labels": str(len(own["labels"])),
-        "what a label means": own["label_policy"],
-        "input of the network": " × ".join(map(str, own["input_shape"])),
-        **{name: str(note) for name, note in own["notes"].items()},
-    }
-    pairs = [element("dt", name) + element("dd", text) for name, text in facts.items()]
+    facts = [
+        ("data", own["title"]),
+        ("images", f"{own['images']:,}"),
+        ("patients", f"{own['patients']:,}"),
+        ("labels", str(len(own["labels"]))),
+        ("what a label means", own["label_policy"]),
+        ("input of the network", " × ".join(map(str, own["input_shape"]))),
+        *((f"note: {name}", str(note)) for name, note in own["notes"].items()),
+    ]
+    pairs = [element("dt", name) + element("dd", text) for name, text in facts]
     return element("dl", *map(Html, pairs))
 
 

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from concilium.reports.evidence import SMALLEST_CELL, Evidence, Floats, Plain, suppressed
+from concilium.reports.evidence import SMALLEST_CELL, Evidence, Plain, stacked
 from concilium.reports.heat_tables import heat_cell, heat_table
 from concilium.reports.markup import (
     Cell,
@@ -118,7 +118,7 @@ def _machines(shifts: Plain) -> Html:
     if not habits:
         return paragraph("Images: as they are; no acquisition shift was simulated.")
     names = list(next(iter(habits.values())))
-    rows = [[name, *(f"{own[key]:.3g}" for key in names)] for name, own in habits.items()]
+    rows = [[name, *(number(own[key], ".3g") for key in names)] for name, own in habits.items()]
     caption = (
         "How each hospital's machines change its images: contrast is a factor, brightness and "
         "noise are fractions of the gray range, blur a fraction of the width, rotation in "
@@ -153,15 +153,13 @@ def _auroc(evidence: Evidence) -> Html:
 
 def _cells(evidence: Evidence, method: str, hospital: str) -> list[Cell]:
     value = evidence.mean(method, "test", "by_hospital", hospital, "metrics", "auroc")
-    positives = evidence.mean(method, "test", "by_hospital", hospital, "positives")
-    images = evidence.mean(method, "test", "by_hospital", hospital, "images")
-    shown: Floats = np.array(
-        [
-            np.nan if suppressed(p, float(images) - p) else v
-            for v, p in zip(value, positives, strict=True)
-        ]
-    )
-    return [heat_cell(v, 0.5, 1.0, number(v, ".2f")) for v in shown.tolist()]
+    place = ("test", "by_hospital", hospital)
+    positives = stacked(evidence.of(method), *place, "positives")  # (R, L)
+    negatives = stacked(evidence.of(method), *place, "images")[:, None] - positives
+    # A mean over runs would still speak of the run in which the cell is small.
+    enough = np.minimum(positives, negatives).min(0) >= SMALLEST_CELL
+    shown = np.where(enough, value, np.nan).tolist()
+    return [heat_cell(v, 0.5, 1.0, number(v, ".2f")) for v in shown]
 
 
 def _macros(evidence: Evidence) -> Html:

@@ -39,10 +39,12 @@ def _against(evidence: Evidence, reference: str) -> Html:
 
 def _overall(evidence: Evidence, reference: str) -> list[str]:
     rows = final_rows(evidence)
-    found = []
+    found, ideal = [], 1 - evidence.study.evaluation.specificity
     for key in IN_ALL:
         column = COLUMNS[key]
         own, other = (rows[name].measured[key].mean for name in (evidence.main, reference))
+        if key == "false_coupling":  # what is below the ideal is not better still
+            own, other = (max(value, ideal) for value in (own, other))
         if own < other if column.better == "higher" else own > other:
             values = f"{number(own, column.form)} against {number(other, column.form)}"
             found.append(f"{column.title} ({values})")
