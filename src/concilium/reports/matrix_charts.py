@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +11,15 @@ import numpy.typing as npt
 from concilium.reports.charts import INK, MUTED, as_svg, canvas, shown, titled
 from concilium.reports.markup import Html
 
+if TYPE_CHECKING:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.collections import PolyCollection
+
 Floats = npt.NDArray[np.float64]
 WIDTH, LABEL_SIZE = 9.6, 7.5  # inches; points
 CHARACTER = 0.065  # inches of a character in that size
-SHADES = 41
+SHADES = 41  # steps of the scale
+GAP = 0.05  # between cells, as a part of a cell
 MOST_WRITTEN = 20  # more labels than that are too small to be read
 
 
@@ -43,13 +49,7 @@ def matrix_chart(
     for axes, (title, _), own in zip(every, matrices, lower, strict=True):
         axes.set_facecolor("none")
         axes.spines[:].set_visible(False)
-        axes.pcolormesh(
-            np.ma.masked_invalid(own),
-            cmap=colors.cmap,
-            norm=colors.norm,
-            edgecolors="white",
-            linewidth=0.4,
-        )
+        axes.add_collection(_cells(own, colors))
         axes.set_aspect("equal")
         axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=LABEL_SIZE, length=0)
         places = np.arange(len(names)) + 0.5
@@ -65,3 +65,14 @@ def matrix_chart(
     bar.solids.set_edgecolor("face")  # type: ignore[union-attr]
     bar.solids.set_rasterized(False)  # type: ignore[union-attr]
     return as_svg(figure, name, alternative)
+
+
+def _cells(values: Floats, colors: ScalarMappable) -> PolyCollection:
+    """A square for each defined value, with a gap through which the page is seen."""
+    from matplotlib.collections import PolyCollection
+
+    rows, columns = np.nonzero(~np.isnan(values))
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * (1 - GAP)
+    squares = np.stack([columns, rows], 1)[:, None] + corners
+    shades = colors.to_rgba(values[rows, columns])
+    return PolyCollection(list(squares), facecolors=shades, linewidths=0)

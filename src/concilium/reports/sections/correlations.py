@@ -9,8 +9,10 @@ from concilium.reports.sections.summary import final_rows
 from concilium.studies.columns import COLUMNS
 
 
-def correlations(evidence: Evidence) -> Html:
-    """Phi of the labels, of plain FedAvg's predictions and of the main method's, side by side."""
+def correlations(evidence: Evidence) -> Html | None:
+    """Phi of the labels and of predictions, side by side; None for a single label."""
+    if len(evidence.labels) < 2:
+        return None
     shown = ["fedavg"] if "fedavg" in evidence.references else list(evidence.references[:1])
     matrices = [("true", evidence.mean(evidence.main, "test", "phi", "true"))]
     matrices += [

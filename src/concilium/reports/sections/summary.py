@@ -139,7 +139,8 @@ def _table(evidence: Evidence, title: str, keys: tuple[str, ...]) -> Html:
     over = f"mean ± sample standard deviation over {runs} runs" if runs > 1 else "one run"
     caption = (
         f"{title}: all methods on the same test exams ({over}). Bold: the best final model of "
-        "those that leave images where they are. – : undefined, never 0."
+        "those that leave images where they are. Hospitals that train alone: the mean over their "
+        "models, each on all test exams. – : undefined, never 0."
     )
     return table(titles, rows, caption)
 
