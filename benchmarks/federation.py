@@ -99,9 +99,7 @@ def bare(parts: list[Exams]) -> dict[str, torch.Tensor]:
     return shared
 
 
-def one_client(
-    worker: Network, shared: dict[str, torch.Tensor], own: Exams, seed: int
-) -> None:
+def one_client(worker: Network, shared: dict[str, torch.Tensor], own: Exams, seed: int) -> None:
     """One epoch over a client's exams."""
     with torch.no_grad():
         for name, parameter in worker.named_parameters():

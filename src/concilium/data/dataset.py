@@ -49,10 +49,10 @@ class Dataset:
         """
         digest = hashlib.sha256(f"{self.images.dtype}{self.images.shape}".encode())
         for start in range(0, len(self.images), _ROWS):
-            digest.update(np.ascontiguousarray(self.images[start : start + _ROWS]))
+            digest.update(np.ascontiguousarray(self.images[start : start + _ROWS]).data)
         digest.update(repr(self.table.schema.names).encode())
-        digest.update(np.ascontiguousarray(self.table.states))
-        digest.update(self.table.patient.astype("<i8"))
+        digest.update(np.ascontiguousarray(self.table.states).data)
+        digest.update(self.table.patient.astype("<i8").data)
         return digest.hexdigest()
 
 

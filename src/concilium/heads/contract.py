@@ -21,7 +21,6 @@ class Ask(Protocol):
         ...
 
 
-
 @dataclass(frozen=True)
 class Solved:
     """The model with its new head, and numbers about the solution for the report."""
