@@ -113,9 +113,13 @@ def legend(figure: Figure, drawn: Sequence[tuple[str, Series]]) -> None:
 
 
 def shown(name: str) -> str:
-    """A name as matplotlib draws it to the letter: shortened, and never taken for a formula."""
-    short = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
-    return short.replace("$", r"\$")
+    """A name as a chart has room for it, drawn to the letter."""
+    return to_the_letter(name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…")
+
+
+def to_the_letter(text: str) -> str:
+    """A text that matplotlib does not take for a formula."""
+    return text.replace("$", r"\$")
 
 
 def as_svg(figure: Figure, name: str, alternative: str) -> Html:

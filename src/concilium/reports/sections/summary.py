@@ -108,6 +108,8 @@ def _sentence(lead: str, key: str, rows: dict[str, Row], main: str, others: list
 def _picture(evidence: Evidence) -> Html:
     rows, drawn = final_rows(evidence), series(evidence)
     keys = [k for k in PICTURED if any(row.measured[k].num_defined for row in rows.values())]
+    if not keys:
+        return element("p", "No measure is defined: the test exams hold too few positives.")
     panels = [
         Panel(COLUMNS[key].title, {m: _dot(row.measured[key]) for m, row in rows.items()})
         for key in keys
