@@ -55,7 +55,7 @@ def main() -> None:
     2: something that the user can mend, also a wrong option; 1: a failure; 130: interrupted.
     """
     try:
-        app()
+        app(prog_name="concilium")
     except InputError as error:
         _end(str(error), EXIT_INPUT_ERROR)
     except ConciliumError as error:
