@@ -81,7 +81,7 @@ def _fairness(evidence: Evidence) -> list[str]:
         return []
     return [
         f"Mind: {evidence.main} ends with an exact head, {' and '.join(pooled)} here does not; "
-        "pooled training can have one too, and gains by it."
+        "pooled training can have one too (method pooled_exact), which is the harder mark."
     ]
 
 
