@@ -39,12 +39,13 @@ def command(
     from concilium.cli.studies import checked_study
     from concilium.data.shifts import describe_shifts
     from concilium.studies import assembly
-    from concilium.studies.division import check_labels, divide, save_division
+    from concilium.studies.division import divide, save_division
+    from concilium.studies.label_checks import check_labels
     from concilium.studies.run import division_folder, one_each_division
 
     own = checked_study(study)
     dataset = assembly.load_data(own, cache_folder())
-    check_labels(dataset, assembly.policy_of(own))
+    check_labels(dataset, own, assembly.policy_of(own))
     divisions = {job: divide(dataset, own, job.seed, job.fold) for job in one_each_division(own)}
     folder = out or Path("splits") / study.stem
     console = Console()

@@ -32,6 +32,7 @@ from concilium.orchestration.rounds import Schedule
 from concilium.studies.configuration import Choice, MethodSettings, Study
 from concilium.studies.division import Division
 from concilium.studies.extraction import with_features
+from concilium.studies.label_checks import columns_of
 from concilium.training.local import LocalTraining
 from concilium.training.optimizers import OptimizerSettings
 from concilium.weightings.contract import Weighting
@@ -137,7 +138,7 @@ def load_data(study: Study, cache: Path) -> Dataset:
     if not study.data.labels:
         return dataset
     table = dataset.table
-    columns = list(table.schema.indices(study.data.labels))
+    columns = columns_of(table.schema, study.data.labels, "data.labels")
     names = tuple(table.schema.names[i] for i in columns)
     aliases = {alias: name for alias, name in table.schema.aliases.items() if name in names}
     kept = replace(table, schema=LabelSchema(names, aliases), states=table.states[:, columns])

@@ -160,6 +160,8 @@ def read_study(path: Path) -> Study:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StudyError(Problem(str(path), "there is no such file", _near(path))) from None
+    except OSError as error:
+        raise StudyError(Problem(str(path), f"cannot be read ({error.strerror})")) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StudyError(Problem(str(path), f"is not TOML: {error}")) from None
     return parse_study(content, path.name)

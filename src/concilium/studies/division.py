@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from concilium.foundation import components
 from concilium.foundation.errors import DataError, Problem
 from concilium.foundation.files import write_atomically, write_json
 from concilium.foundation.seeds import derive_seed
-from concilium.labels.uncertainty import UncertaintyPolicy, resolve
 from concilium.partitioners.contract import Partition
 from concilium.studies.configuration import Study
 
@@ -66,23 +64,6 @@ def divide(dataset: Dataset, study: Study, seed: int, fold: int = 0) -> Division
     division = Division(seed, split, partition, disjointness(split, table))
     _check_hospitals(division)
     return division
-
-
-def check_labels(dataset: Dataset, policy: UncertaintyPolicy) -> None:
-    """Raise DataError, with the labels to keep, for those that are present on no image at all."""
-    target, known = resolve(dataset.table.states, policy)
-    positives, heard = ((target > 0.5) & known).sum(0).tolist(), known.sum(0).tolist()
-    names = dataset.table.schema.names
-    kept = [name for name, own in zip(names, positives, strict=True) if own]
-    empty = [
-        f"{name!r} (known on {number:,} images)"
-        for name, own, number in zip(names, positives, heard, strict=True)
-        if not own
-    ]
-    if empty:
-        what = f"no positives of {'the label' if len(empty) == 1 else 'the labels'} "
-        remedy = f"leave out what nobody can learn: in [data], labels = {json.dumps(kept)}"
-        raise DataError(Problem(dataset.title, what + ", ".join(empty), remedy))
 
 
 def _check_hospitals(division: Division) -> None:

@@ -28,8 +28,9 @@ from concilium.orchestration.observers import Event, Observer
 from concilium.studies import assembly
 from concilium.studies.bench import Job
 from concilium.studies.configuration import Study
-from concilium.studies.division import check_labels, divide, save_division
+from concilium.studies.division import divide, save_division
 from concilium.studies.job import run_job
+from concilium.studies.label_checks import check_labels
 from concilium.studies.side_by_side import in_processes
 
 JobObserver = Callable[[Job, Event], None]
@@ -58,7 +59,7 @@ def run_study(
     torch.set_num_threads(1)
     _check_folder(study, run, resume)
     dataset = assembly.load_data(study, cache)
-    check_labels(dataset, assembly.policy_of(study))
+    check_labels(dataset, study, assembly.policy_of(study))
     description = describe_data(study, dataset)
     check_data(run, description["digest"])
     jobs = jobs_of(study)

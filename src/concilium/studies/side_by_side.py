@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import Any
 
+from concilium.foundation.errors import ConciliumError
 from concilium.orchestration.observers import Event
 from concilium.studies.bench import Job
 
@@ -39,6 +42,9 @@ def in_processes(
         futures = [pool.submit(_do, work, job, arguments) for job in jobs]
         for future in futures:
             future.result()
+    except BrokenProcessPool:
+        what = "a worker process was ended from outside, perhaps for want of memory"
+        raise ConciliumError(f"{what}; go on with --resume and fewer --workers") from None
     except BaseException:
         for process in multiprocessing.active_children():
             process.terminate()
@@ -53,6 +59,7 @@ def _enter(told: Any, parent: int) -> None:
     global _told  # noqa: PLW0603  (a spawned process gets its queue in no other way)
     _told = told
     os.environ["OMP_NUM_THREADS"] = "1"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent ends its workers
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
