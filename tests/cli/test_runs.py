@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -328,3 +333,27 @@ def test_synthetic_data_are_called_so(concilium: Command, tmp_path: Path) -> Non
     said = concilium("run", study)
     assert said.code == 0, said.err
     assert "Synthetic images" in said.out
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_says_so_and_leaves_no_process(tmp_path: Path) -> None:
+    text = STUDY.replace("rounds = 1", "rounds = 100000").replace("seeds", "workers = 2\nseeds")
+    program = "from concilium.cli.main import main; main()"
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "run", write_study(tmp_path, text), "--out", run],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "CONCILIUM_CACHE": str(tmp_path / "cache")},
+    )
+    for _ in range(600):  # until both workers have committed a round
+        if len(list(run.glob("methods/*/*/*/*/checkpoints"))) > 1 or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
+    # Returns when nobody holds the pipes any more, so the workers have ended as well.
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == "concilium: stopped; what is committed stays, go on with --resume\n"
