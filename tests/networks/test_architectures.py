@@ -26,33 +26,32 @@ def num_parameters(network: nn.Module) -> int:
 def test_small_cnn_takes_images_of_28_to_256_px(shape: tuple[int, ...]) -> None:
     network = SmallCNN().build(shape, 14, 0)
     assert network(torch.zeros(2, *shape)).shape == (2, 14)
-    assert 60_000 < num_parameters(network) < 120_000
+    assert 200_000 < num_parameters(network) < 400_000
     assert network.head.in_features == 64
 
 
 def test_small_cnn_settings() -> None:
-    network = SmallCNN(width=16, num_features=96, depth=1).build((1, 64, 64), 3, 0)
+    network = SmallCNN(width=8, num_features=96, depth=1).build((1, 64, 64), 3, 0)
     assert network.head.in_features == 96
     assert sum(isinstance(layer, nn.Conv2d) for layer in network.modules()) == 2
-    with pytest.raises(InputError, match=r"(?s)width=12 must be.*num_features=0 must be"):
-        SmallCNN(width=12, num_features=0)
+    with pytest.raises(InputError, match="width=12 must be a positive multiple of 8"):
+        SmallCNN(width=12)
+    with pytest.raises(InputError, match="num_features=0 must be at least 1"):
+        SmallCNN(num_features=0)
     with pytest.raises(InputError, match="depth=0 must be at least 1"):
         SmallCNN(depth=0)
     with pytest.raises(InputError, match="image_side=8 must be at least 16"):
         SmallCNN().build((1, 8, 8), 3, 0)
 
 
-def test_small_cnn_sees_a_finding_wherever_it_is() -> None:
-    """The same blob, shifted by a multiple of all strides (8 in all), has the same features.
-
-    On a field of 128 px, so that no position sees both the blob and an edge: one sees 47 px.
-    """
+def test_small_cnn_knows_where_a_finding_is() -> None:
+    """The same blob elsewhere has other features: a hernia lies behind the heart, not above it."""
     network = SmallCNN().build((1, 64, 64), 3, 0)
-    image = torch.zeros(2, 1, 128, 128)
-    image[0, 0, 54:58, 54:58] = 1
-    image[1, 0, 62:66, 70:74] = 1
+    image = torch.zeros(2, 1, 64, 64)
+    image[0, 0, 22:26, 22:26] = 1
+    image[1, 0, 38:42, 38:42] = 1
     first, second = network.encoder(image)
-    torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
+    assert float((first - second).abs().max()) > 0.1 * float(first.abs().max())
 
 
 def test_linear_is_the_head_alone() -> None:

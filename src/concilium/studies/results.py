@@ -13,8 +13,7 @@ from concilium.evaluation.bootstrap import BootstrapSums, interval
 from concilium.evaluation.sums import EvaluationSums
 from concilium.foundation import components
 from concilium.labels.correlation import phi
-from concilium.labels.frequency_groups import frequency_groups
-from concilium.labels.statistics import LabelStatistics
+from concilium.labels.frequency_groups import FrequencyGroup
 from concilium.metrics.auroc import area_under_roc
 from concilium.metrics.average_precision import mean_precision
 from concilium.metrics.phi_gap import predicted_phi, total_phi_gap
@@ -36,16 +35,15 @@ def describe(
     assessment: Assessment,
     operation: Operation,
     labels: Sequence[str],
-    training: LabelStatistics,
+    groups: Sequence[FrequencyGroup | None],
     min_positives: int,
 ) -> Plain:
     """One model on the test parts: per label, macro, by frequency group, by hospital, intervals.
 
-    Frequency groups are those of the federation's ``training`` statistics.
+    ``groups`` (L,) are those of the federation's training parts.
     """
     sums = assessment.all
     values = measures(sums)
-    groups = frequency_groups(training)
     return {
         "labels": list(labels),
         "images": sums.statistics.num_images,
