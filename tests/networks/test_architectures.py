@@ -22,7 +22,7 @@ def num_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("shape", [(1, 28, 28), (1, 64, 64), (1, 96, 128), (1, 256, 256)])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (1, 64, 64), (1, 128, 128), (1, 256, 256)])
 def test_small_cnn_takes_images_of_28_to_256_px(shape: tuple[int, ...]) -> None:
     network = SmallCNN().build(shape, 14, 0)
     assert network(torch.zeros(2, *shape)).shape == (2, 14)
@@ -50,7 +50,7 @@ def test_small_cnn_knows_where_a_finding_is() -> None:
     image = torch.zeros(2, 1, 64, 64)
     image[0, 0, 22:26, 22:26] = 1
     image[1, 0, 38:42, 38:42] = 1
-    first, second = network.encoder(image)
+    first, second = network.encoder(image).detach()
     assert float((first - second).abs().max()) > 0.1 * float(first.abs().max())
 
 
