@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -91,41 +90,50 @@ import sys
 from pathlib import Path
 from tests.studies.test_same_numbers import run
 if __name__ == "__main__":
+    print("imported", flush=True)
     run(Path(sys.argv[1]), Path(sys.argv[2]), resume=True)
 """
 
 
 def start(path: Path, out: Path) -> subprocess.Popen[bytes]:
+    """A process that runs the study, or goes on with it; it has imported what it needs."""
     root = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-c", KILLED, str(path), str(out)]
-    return subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"imported\n"
+    return process
+
+
+def finished(process: subprocess.Popen[bytes], out: Path) -> Any:
+    """What a run that was left alone has found."""
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors.decode()
+    return essence(json.loads((out / "results.json").read_text()))
 
 
 @pytest.mark.slow
 def test_killed_at_20_random_moments_and_resumed(tmp_path: Path) -> None:
-    """SIGKILL between the first byte of the run folder and its last: the same hash and history."""
+    """SIGKILL at any moment of a run, 20 times; each resumed run ends with the same results."""
     path = write_study(tmp_path, rounds=60)
-    undisturbed = essence(run(path, tmp_path / "whole"))
-    moments, killed, out = random.Random(0), 0, tmp_path / "killed"
+    begun = time.perf_counter()
+    undisturbed = finished(start(path, tmp_path / "whole"), tmp_path / "whole")
+    duration = time.perf_counter() - begun
+    history = "methods/concilium/seed-0-fold-0/history.jsonl"
+    moments, killed, completed = random.Random(0), 0, 0
+    out = tmp_path / "killed-0"
     while killed < 20:
         process = start(path, out)
-        while not (out / ".lock").exists() and process.poll() is None:
-            time.sleep(0.005)
-        time.sleep(0.3 + moments.uniform(0.0, 2.0) if killed % 2 else moments.uniform(2.0, 3.5))
-        if process.poll() is not None:  # it had finished: start a new run
-            assert process.returncode == 0, process.stderr and process.stderr.read().decode()
-            assert essence(json.loads((out / "results.json").read_text())) == undisturbed
-            out = tmp_path / f"killed-{killed}"
+        time.sleep(moments.uniform(0, duration / 3))
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+            killed += 1
             continue
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        killed += 1
-    process = start(path, out)
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors.decode()
-    assert essence(json.loads((out / "results.json").read_text())) == undisturbed
-    history = (out / "methods/concilium/seed-0-fold-0/history.jsonl").read_text()
-    assert history == (tmp_path / "whole/methods/concilium/seed-0-fold-0/history.jsonl").read_text()
+        assert finished(process, out) == undisturbed
+        completed, out = completed + 1, tmp_path / f"killed-{killed}"
+    assert finished(start(path, out), out) == undisturbed
+    assert (out / history).read_text() == (tmp_path / "whole" / history).read_text()
 
 
 @pytest.mark.slow
