@@ -1,7 +1,7 @@
 """Draw docs/figure.svg, the picture of the README, from a finished run on the phantom.
 
-    concilium demo --out runs/demo
-    python docs/make_figure.py runs/demo
+concilium demo --out runs/demo
+python docs/make_figure.py runs/demo
 """
 
 from __future__ import annotations
