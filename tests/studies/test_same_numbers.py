@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from concilium.studies.assembly import check, with_absolute_paths
-from concilium.studies.configuration import parse_study, read_study
+from concilium.studies.configuration import changes, parse_study, read_study
 from concilium.studies.run import run_study
 from tests.worlds import exams
 
@@ -167,6 +167,38 @@ def test_permuting_labels_permutes_results(tmp_path: Path) -> None:
     for name, values in plain["metrics"].items():
         expected = [values[i] for i in order]
         assert permuted["metrics"][name] == pytest.approx(expected, nan_ok=True, abs=1e-9), name
+
+
+@pytest.mark.slow
+def test_a_method_and_a_seed_may_be_added_and_nothing_is_trained_again(tmp_path: Path) -> None:
+    path = write_study(tmp_path, rounds=2)
+    first = run(path, tmp_path / "out")
+    text = path.read_text().replace("seeds = [0]", "seeds = [0, 1]")
+    path.write_text(text.replace("[evaluation]", "[methods.fedavg]\n[evaluation]"))
+    second = run(path, tmp_path / "out", resume=True)
+    assert len(second) == 6
+    assert [r for r in second if r in first] == first  # the clock included: they were not run again
+
+
+def test_what_differs_between_two_studies_is_named() -> None:
+    content: dict[str, Any] = {
+        "title": "a",
+        "data": {"source": "phantom"},
+        "network": {"architecture": "small_cnn"},
+        "methods": {"fedavg": {}},
+    }
+    before = parse_study(content, "a.toml")
+    other = {
+        **content,
+        "title": "b",
+        "seeds": [4],
+        "network": {"architecture": {"name": "small_cnn", "width": 8}},
+        "training": {"rounds": 3},
+        "methods": {"fedavg": {"loss": "focal"}, "pooled": {}},
+    }
+    found = changes(before, parse_study(other, "b.toml"))
+    assert found == ["methods.fedavg.loss.name", "network.architecture.width", "training.rounds"]
+    assert changes(before, before) == []
 
 
 def test_study_digest_ignores_title_and_workers_only() -> None:

@@ -154,6 +154,28 @@ class Study(Settings):
         return digest_of(self.model_dump(mode="json", exclude={"title", "workers"}))
 
 
+def changes(before: Study, after: Study) -> list[str]:
+    """Dotted names of what finished jobs of a study would no longer agree with.
+
+    Title and workers change no result; seeds and methods may come and go; a method that both have
+    must be the same.
+    """
+    free = {"title", "workers", "seeds", "methods"}
+    old, new = (study.model_dump(mode="json", exclude=free) for study in (before, after))
+    found = _differences(old, new, "")
+    for name in before.methods.keys() & after.methods.keys():
+        both = (study.methods[name].model_dump(mode="json") for study in (before, after))
+        found += _differences(*both, f"methods.{name}.")
+    return sorted(found)
+
+
+def _differences(old: Any, new: Any, place: str) -> list[str]:
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return [] if old == new else [place.rstrip(".")]
+    keys = dict.fromkeys((*old, *new))
+    return [d for key in keys for d in _differences(old.get(key), new.get(key), f"{place}{key}.")]
+
+
 def digest_of(value: Any) -> str:
     """SHA-256 of plain values as canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -27,7 +27,7 @@ from concilium.orchestration.checkpoints import environment
 from concilium.orchestration.observers import Event, Observer
 from concilium.studies import assembly
 from concilium.studies.bench import Job
-from concilium.studies.configuration import Study
+from concilium.studies.configuration import Study, changes
 from concilium.studies.division import divide, save_division
 from concilium.studies.job import run_job
 from concilium.studies.label_checks import check_labels
@@ -147,9 +147,11 @@ def _check_folder(study: Study, run: Path, resume: bool) -> None:
     if not resume:
         remedy = "go on with --resume, or use another --out"
         raise StudyError(Problem(str(run), "holds a run already", remedy))
-    if json.loads(manifest.read_text())["study"] != study.digest():
-        remedy = "use another --out, or the study file as it was"
-        raise StudyError(Problem(str(run), "holds a run of another study", remedy))
+    changed = changes(study_of(run), study)
+    if changed:
+        what = "holds a run of another study: it differs in " + ", ".join(changed)
+        remedy = "use another --out, or the study file as it was (methods and seeds may be added)"
+        raise StudyError(Problem(str(run), what, remedy))
 
 
 def _open_folder(study: Study, text: str, run: Path, resume: bool) -> None:
