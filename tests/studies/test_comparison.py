@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from concilium.foundation import components
 from concilium.foundation.errors import InputError, StudyError
-from concilium.studies.columns import COLUMNS
+from concilium.studies.columns import COLUMNS, columns
 from concilium.studies.comparison import BEFORE, FINAL, Measured, as_text, difference, summarise
 
 LABELS = ["Mass", "Hernia", "Edema"]
@@ -58,6 +59,8 @@ RESULTS = [
     result("pooled", 0, 0.81, recall=0.5),
     result("pooled", 1, 0.85, recall=0.5),
 ]
+
+THREE = [*RESULTS, result("fedavg", 2, 0.60), result("concilium", 2, 0.72)]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +120,28 @@ def test_rare_labels_sets_hospitals_and_bytes() -> None:
     assert measured["megabytes"].mean == 3.0
 
 
+def test_a_hospital_that_one_run_does_not_define_is_the_worst_in_none() -> None:
+    # Seed 0: hospital b has 0.60; seed 1: b has too few positives, and a's 0.90 would be "worst".
+    rows = summarise([result("m", 0, 0.60), result("m", 1, None)])
+    assert rows[0].measured["worst_hospital"].mean == pytest.approx(0.90)  # of a, in both
+    nowhere = [result("m", 0, 0.60), result("m", 1, 0.60)]
+    nowhere[1]["test"]["by_hospital"]["a"] = {"macro": {"auroc": macro(None)}}
+    nowhere[0]["test"]["by_hospital"]["b"] = {"macro": {"auroc": macro(None)}}
+    measured = summarise(nowhere)[0].measured["worst_hospital"]
+    assert (measured.num_defined, measured.num_undefined) == (0, 2)
+
+
+def test_every_metric_of_the_folder_is_a_column() -> None:
+    row = summarise(RESULTS)[0]
+    for name in components.names("metrics"):
+        column = columns()[f"macro.{name}"]
+        better = components.find("metrics", name).higher_is_better  # type: ignore[attr-defined]
+        assert column.better == ("higher" if better else "lower")
+        assert column.key in row.measured
+    assert row.measured["macro.auroc"] == row.measured["auroc"]
+    assert row.measured["macro.brier"].num_defined == 0  # not in these results: undefined
+
+
 def test_nothing_federated_has_no_bytes() -> None:
     assert math.isnan(summarise([result("pooled", 0, 0.8)])[0].measured["megabytes"].mean)
 
@@ -132,17 +157,29 @@ def test_erasure_is_the_lost_share_of_the_pooled_recall_of_the_same_seed() -> No
 
 @pytest.mark.parametrize("key", ["auroc", "set_recall", "seconds"])
 def test_a_method_differs_from_itself_by_nothing(key: str) -> None:
-    found = difference(RESULTS, "concilium", "concilium", key)
-    assert (found.mean, found.low, found.high, found.num_pairs) == (0, 0, 0, 2)
+    found = difference(THREE, "concilium", "concilium", key)
+    assert (found.mean, found.low, found.high, found.num_pairs) == (0, 0, 0, 3)
+    assert found.within_noise
 
 
 def test_a_difference_is_paired_by_seed_with_a_t_interval() -> None:
-    found = difference(RESULTS, "concilium", "fedavg", "auroc")
-    # Gaps 0.10 and 0.08: mean 0.09, standard error 0.01, t(0.975, 1) = 12.706.
-    assert found.mean == pytest.approx(0.09)
-    assert (found.low, found.high) == pytest.approx((0.09 - 0.12706, 0.09 + 0.12706), abs=1e-5)
-    reverse = difference(RESULTS, "fedavg", "concilium", "auroc")
+    found = difference(THREE, "concilium", "fedavg", "auroc")
+    # Gaps 0.10, 0.08 and 0.12: mean 0.10, standard error 0.02 / √3, t(0.975, 2) = 4.3027.
+    assert found.mean == pytest.approx(0.10)
+    assert (found.low, found.high) == pytest.approx((0.10 - 0.04968, 0.10 + 0.04968), abs=1e-5)
+    assert not found.within_noise
+    assert found.interval_text("+.3f") == "+0.050 to +0.150"
+    reverse = difference(THREE, "fedavg", "concilium", "auroc")
     assert (reverse.low, reverse.high) == pytest.approx((-found.high, -found.low))
+
+
+def test_an_interval_is_not_clipped() -> None:
+    values = [(0.0, 1.0), (0.1, 0.9), (0.9, 0.2)]
+    results = [result("a", seed, a) for seed, (a, _) in enumerate(values)]
+    results += [result("b", seed, b) for seed, (_, b) in enumerate(values)]
+    found = difference(results, "a", "b", "auroc")
+    assert found.low < -1 and found.high > 1  # no AUROC can differ so much: that is what it says
+    assert found.within_noise
 
 
 def test_a_difference_leaves_out_undefined_pairs_and_says_how_many() -> None:
@@ -151,11 +188,15 @@ def test_a_difference_leaves_out_undefined_pairs_and_says_how_many() -> None:
     assert (found.num_pairs, found.num_undefined) == (2, 1)
 
 
-def test_one_pair_has_no_interval() -> None:
-    found = difference(RESULTS[:3], "concilium", "fedavg", "auroc")
-    assert found.num_pairs == 1
+@pytest.mark.parametrize(
+    ("results", "said"), [(RESULTS[:3], "1 pair: too few"), (RESULTS, "2 pairs: too few")]
+)
+def test_fewer_than_three_pairs_have_no_interval(results: list[dict[str, Any]], said: str) -> None:
+    found = difference(results, "concilium", "fedavg", "auroc")
     assert math.isnan(found.low)
     assert math.isnan(found.high)
+    assert not found.within_noise  # nobody knows
+    assert found.interval_text("+.3f") == said
 
 
 def test_what_does_not_exist_is_named_with_a_suggestion() -> None:

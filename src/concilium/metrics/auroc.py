@@ -9,6 +9,7 @@ cost.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,11 @@ def area_under_roc(
 @dataclass(frozen=True)
 class Auroc(Metric):
     """AUROC of each label."""
+
+    needs_thresholds: ClassVar[bool] = False
+    range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    higher_is_better: ClassVar[bool] = True
+    ideal: ClassVar[float] = 1.0
 
     def __call__(self, sums: EvaluationSums) -> Floats:
         """AUROC (L,) in [0, 1]; 0.5 is chance, also for a constant score."""

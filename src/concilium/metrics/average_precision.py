@@ -7,6 +7,7 @@ threshold, as equal scores are there: on scores that stand at bin centres the va
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,11 @@ def mean_precision(
 @dataclass(frozen=True)
 class AveragePrecision(Metric):
     """Average precision of each label; its mean over labels is mAP."""
+
+    needs_thresholds: ClassVar[bool] = False
+    range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    higher_is_better: ClassVar[bool] = True
+    ideal: ClassVar[float] = 1.0
 
     def __call__(self, sums: EvaluationSums) -> Floats:
         """Average precision (L,) in (0, 1]; chance is the prevalence. NaN without positives."""

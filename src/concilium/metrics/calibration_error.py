@@ -11,7 +11,7 @@ calibrated. Groups are unions of score bins, so they are only as equal as ties a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,11 @@ def _grouped(values: npt.ArrayLike, group: npt.NDArray[np.int64], num_groups: in
 @dataclass(frozen=True)
 class CalibrationError(Metric):
     """Expected calibration error of each label, over groups of equal mass."""
+
+    needs_thresholds: ClassVar[bool] = False
+    range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    higher_is_better: ClassVar[bool] = False
+    ideal: ClassVar[float] = 0.0
 
     num_groups: int = 15
 

@@ -7,6 +7,7 @@ specificity the ideal is 0.10, 1 − specificity: absent l alerts as often besid
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -32,6 +33,11 @@ def false_coupling_matrix(sums: EvaluationSums, min_cases: int = 1) -> Floats:
 @dataclass(frozen=True)
 class FalseCoupling(Metric):
     """Mean of FC(l|m) over the other labels m."""
+
+    needs_thresholds: ClassVar[bool] = True
+    range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    higher_is_better: ClassVar[bool] = False
+    ideal: ClassVar[float] = 0.0
 
     min_cases: int = 10
 

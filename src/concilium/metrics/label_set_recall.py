@@ -7,6 +7,7 @@ a pooled model, ``forgetting`` a round with the best one before it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +58,11 @@ def forgetting(history: npt.ArrayLike) -> Floats:
 @dataclass(frozen=True)
 class LabelSetRecall(Metric):
     """Recall over the pairs that contain a label: both alerted among both present."""
+
+    needs_thresholds: ClassVar[bool] = True
+    range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    higher_is_better: ClassVar[bool] = True
+    ideal: ClassVar[float] = 1.0
 
     def __call__(self, sums: EvaluationSums) -> Floats:
         """Pairs found over pairs present (L,) in [0, 1]; NaN where none is present."""

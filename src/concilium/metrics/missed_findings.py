@@ -8,6 +8,7 @@ exams (``evaluation.thresholds.at_alert_budget``); then the present findings wit
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -35,6 +36,11 @@ class MissedFindings(Metric):
     ``alerts_per_100_exams``: the budget; ``shared``: specificity or score, see
     ``at_alert_budget``. The sum over labels is what 1,000 exams miss in all.
     """
+
+    needs_thresholds: ClassVar[bool] = False
+    range: ClassVar[tuple[float, float]] = (0.0, 1000.0)
+    higher_is_better: ClassVar[bool] = False
+    ideal: ClassVar[float] = 0.0
 
     alerts_per_100_exams: float = 100.0
     shared: str = "specificity"

@@ -7,6 +7,7 @@ whether the model shows the second one too.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -29,6 +30,11 @@ def missed_second_matrix(sums: EvaluationSums) -> Floats:
 @dataclass(frozen=True)
 class MissedSecondFinding(Metric):
     """Share of the other present findings that are missed where this one is found."""
+
+    needs_thresholds: ClassVar[bool] = True
+    range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    higher_is_better: ClassVar[bool] = False
+    ideal: ClassVar[float] = 0.0
 
     def __call__(self, sums: EvaluationSums) -> Floats:
         """Other findings missed over other findings present (L,); NaN where there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from concilium.evaluation.histograms import Floats, divide
 from concilium.evaluation.sums import EvaluationSums
@@ -12,6 +13,11 @@ from concilium.metrics.contract import Metric
 @dataclass(frozen=True)
 class NegativePredictiveValue(Metric):
     """Share of quiet entries that are right, at the prevalence of these exams."""
+
+    needs_thresholds: ClassVar[bool] = True
+    range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    higher_is_better: ClassVar[bool] = True
+    ideal: ClassVar[float] = 1.0
 
     def __call__(self, sums: EvaluationSums) -> Floats:
         """NPV (L,) in [0, 1]; NaN without a threshold and where everything raises an alert."""

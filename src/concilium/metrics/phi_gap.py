@@ -7,7 +7,9 @@ of marginals, which have no correlation. Both go over the images on which both l
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -44,6 +46,11 @@ def total_phi_gap(sums: EvaluationSums) -> float:
 @dataclass(frozen=True)
 class PhiGap(Metric):
     """Norm of each label's row of phi_predicted − phi_true, without the diagonal."""
+
+    needs_thresholds: ClassVar[bool] = False
+    range: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    higher_is_better: ClassVar[bool] = False
+    ideal: ClassVar[float] = 0.0
 
     def __call__(self, sums: EvaluationSums) -> Floats:
         """Norm over the defined pairs of each label (L,), at least 0; NaN where there is none."""

@@ -12,6 +12,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from concilium.foundation import components
+from concilium.metrics.contract import Metric
+
 Result = Mapping[str, Any]
 Better = Literal["higher", "lower"]
 NAN = float("nan")
@@ -63,7 +66,11 @@ def recall_of_sets(test: Result) -> float:
 
 
 def worst_hospital(test: Result) -> float:
-    """The lowest macro AUROC of a hospital among those that have one; NaN without any."""
+    """The lowest macro AUROC of a hospital among those that have one; NaN without any.
+
+    ``comparison.measure`` gives only the hospitals that every run defines: a hospital that is
+    missing in one seed would make another one the worst there.
+    """
     hospitals = test["by_hospital"].values()
     return min(defined(number(own, "macro", "auroc", "mean") for own in hospitals), default=NAN)
 
@@ -116,7 +123,7 @@ MEASURED: tuple[Column, ...] = (
         "rare-label AP",
         ".3f",
         "higher",
-        "mean AP of the labels that the study calls rare",
+        "mean AP of the labels that the study calls rare, however few their positives",
         lambda _, test, rare: rare_precision(test, rare),
     ),
     Column(
@@ -162,7 +169,7 @@ MEASURED: tuple[Column, ...] = (
         "worst hospital",
         ".3f",
         "higher",
-        "the lowest macro AUROC of a hospital on its own test exams",
+        "the lowest macro AUROC on its own test exams of a hospital that has one in every run",
         lambda _, test, __: worst_hospital(test),
     ),
     _at(
@@ -198,4 +205,31 @@ ERASURE = Column(
     lambda *_: NAN,  # needs the pooled result of the same seed and fold: see ``measure``
 )
 COLUMNS: Mapping[str, Column] = {column.key: column for column in (*MEASURED, ERASURE)}
+METRIC = "macro."  # before the name of a metric whose mean over labels is a column
 SHORT = ("auroc", "map", "head_ap", "tail_ap", "rare_ap", "set_recall", "false_coupling", "missed")
+
+
+def columns() -> dict[str, Column]:
+    """Every column by key: the chosen ones, and the mean over labels of each metric there is.
+
+    The latter have the key "macro.NAME"; a new file in the folder of metrics is a new column.
+    """
+    return {**COLUMNS, **{column.key: column for column in metric_columns()}}
+
+
+def metric_columns() -> tuple[Column, ...]:
+    """The mean over labels of every file of the folder of metrics, from what it declares."""
+    return tuple(_of_metric(name) for name in components.names("metrics"))
+
+
+def _of_metric(name: str) -> Column:
+    metric: type[Metric] = components.find("metrics", name)
+    _, high = metric.range
+    return _at(
+        METRIC + name,
+        name.replace("_", " "),
+        "higher" if metric.higher_is_better else "lower",
+        f"{components.describe('metrics', name).summary} Mean over labels with enough positives",
+        *("macro", name, "mean"),
+        form=".1f" if 1 < high < math.inf else ".3f",
+    )

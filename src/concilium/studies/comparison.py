@@ -16,10 +16,21 @@ from scipy import stats
 from concilium.foundation.checks import one_of, suggestion
 from concilium.foundation.errors import Problem, StudyError
 from concilium.metrics.label_set_recall import erasure
-from concilium.studies.columns import COLUMNS, MEASURED, NAN, SHORT, Result, defined
+from concilium.studies.columns import (
+    MEASURED,
+    NAN,
+    SHORT,
+    Column,
+    Result,
+    columns,
+    defined,
+    metric_columns,
+)
+from concilium.studies.coverage import defined_hospitals
 
 FINAL, BEFORE = "final", "before consolidation"
 POOLED = "pooled"
+MIN_PAIRS = 3  # t(0.975) is 12.7 with two pairs: an interval that says nothing, 4.3 with three
 UNDEFINED = "–"
 
 
@@ -74,8 +85,9 @@ class Row:
 class Difference:
     """Mean of method − reference over pairs of equal seed and fold, with a 95 % t interval.
 
-    ``low`` and ``high`` are NaN with fewer than two pairs. Folds share training exams, so over
-    folds the interval is too narrow; over seeds it holds for these data, not for other hospitals.
+    ``low`` and ``high`` are NaN with fewer than ``MIN_PAIRS`` pairs, and are never clipped. Folds
+    share training exams, so over folds the interval is too narrow; over seeds it holds for these
+    data, not for other hospitals.
     """
 
     method: str
@@ -87,20 +99,40 @@ class Difference:
     num_pairs: int
     num_undefined: int
 
+    @property
+    def has_interval(self) -> bool:
+        """Whether there are pairs enough for an interval."""
+        return self.num_pairs >= MIN_PAIRS
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether there is an interval, and 0 lies in it."""
+        return self.has_interval and self.low <= 0 <= self.high
+
+    def interval_text(self, form: str) -> str:
+        """The interval as a table writes it, or why there is none."""
+        if self.has_interval:
+            return f"{format(self.low, form)} to {format(self.high, form)}"
+        return f"{self.num_pairs} pair{'s' * (self.num_pairs != 1)}: too few"
+
 
 def measure(
     results: Sequence[Result], rare_labels: Sequence[str] = ()
 ) -> dict[tuple[str, str], dict[tuple[int, int], dict[str, float]]]:
     """Every column by (method, stage), then by (seed, fold) ascending; NaN where undefined.
 
+    Hospitals that are not defined in every run count in none, see ``coverage``.
+
     Raises StudyError where one method has two results for the same seed and fold.
     """
     _check_single(results)
+    measured, compared = (*MEASURED, *metric_columns()), _compared(results)
     found: dict[tuple[str, str], dict[tuple[int, int], dict[str, float]]] = {}
     for result in sorted(results, key=lambda r: (r["method"], r["seed"], r["fold"])):
         for stage, name in ((FINAL, "test"), (BEFORE, "before_consolidation")):
             if (test := result.get(name)) is not None:
-                values = {c.key: c.value(result, test, rare_labels) for c in MEASURED}
+                test = _only(test, compared[tuple(test["by_hospital"])])
+                values = {c.key: c.value(result, test, rare_labels) for c in measured}
                 own = found.setdefault((result["method"], stage), {})
                 own[result["seed"], result["fold"]] = values
     pooled = found.get((POOLED, FINAL), {})
@@ -111,6 +143,18 @@ def measure(
     return found
 
 
+def _compared(results: Sequence[Result]) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """The hospitals that every result with the same hospitals defines."""
+    groups: dict[tuple[str, ...], list[Result]] = {}
+    for result in results:
+        groups.setdefault(tuple(result["test"]["by_hospital"]), []).append(result)
+    return {names: defined_hospitals(own) for names, own in groups.items()}
+
+
+def _only(test: Result, hospitals: Sequence[str]) -> Result:
+    return {**test, "by_hospital": {name: test["by_hospital"][name] for name in hospitals}}
+
+
 def summarise(
     results: Sequence[Result], rare_labels: Sequence[str] = (), order: Sequence[str] = ()
 ) -> tuple[Row, ...]:
@@ -119,7 +163,7 @@ def summarise(
     ``rare_labels`` are those of the study; rows stand in the ``order`` of methods, the others after
     them by name. The order of the results changes nothing.
     """
-    found = measure(results, rare_labels)
+    found, every = measure(results, rare_labels), columns()
     trains = {result["method"]: result["trains"] for result in results}
     rank = {method: place for place, method in enumerate(order)}
     keys = sorted(found, key=lambda k: (rank.get(k[0], len(rank)), k[0], k[1] != FINAL))
@@ -130,7 +174,7 @@ def summarise(
             trains[method],
             {
                 key: Measured.of(values[key] for values in found[method, stage].values())
-                for key in COLUMNS
+                for key in every
             },
         )
         for method, stage in keys
@@ -149,7 +193,7 @@ def difference(
     Pairs in which either is undefined are counted and left out. Raises InputError for a column, and
     StudyError for a method, that does not exist.
     """
-    one_of(COLUMNS, column=key)
+    one_of(columns(), column=key)
     found = measure(results, rare_labels)
     _check_methods((method, reference), [name for name, stage in found if stage == FINAL])
     first, second = found[method, FINAL], found[reference, FINAL]
@@ -161,7 +205,7 @@ def difference(
 
 
 def _t_interval(gaps: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, float]:
-    if len(gaps) < 2:
+    if len(gaps) < MIN_PAIRS:
         return NAN, NAN
     error = float(gaps.std(ddof=1)) / math.sqrt(len(gaps))
     reach = float(stats.t.ppf(0.975, len(gaps) - 1)) * error
@@ -170,12 +214,16 @@ def _t_interval(gaps: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, flo
 
 def as_text(rows: Sequence[Row], keys: Sequence[str] = SHORT) -> tuple[list[str], list[list[str]]]:
     """Titles and cells of a table of methods; a column that no row defines is left out."""
-    used = [k for k in keys if any(row.measured[k].num_defined for row in rows)]
-    titles = ["method", *(COLUMNS[key].title for key in used)]
-    cells = [
-        [row.title, *(row.measured[key].text(COLUMNS[key].form) for key in used)] for row in rows
-    ]
+    used = used_columns(rows, keys)
+    titles = ["method", *(column.title for column in used)]
+    cells = [[row.title, *(row.measured[c.key].text(c.form) for c in used)] for row in rows]
     return titles, cells
+
+
+def used_columns(rows: Sequence[Row], keys: Sequence[str]) -> list[Column]:
+    """The columns of these keys that some row defines."""
+    every = columns()
+    return [every[key] for key in keys if any(row.measured[key].num_defined for row in rows)]
 
 
 def _check_single(results: Sequence[Result]) -> None:
