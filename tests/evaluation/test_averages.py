@@ -20,7 +20,16 @@ def statistics() -> LabelStatistics:
 def test_few_positives_and_undefined_values_are_left_out_and_counted() -> None:
     values = [0.9, np.nan, 0.7, 0.1, 0.1]
     assert macro(values, statistics()) == (pytest.approx(0.8), 2, 3)
-    assert macro(values, statistics(), min_positives=0) == (pytest.approx(0.45), 4, 1)
+    # Without a least number of positives the fourth counts, too; nothing is known of the fifth.
+    assert macro(values, statistics(), min_positives=0) == (pytest.approx(1.7 / 3), 3, 2)
+
+
+def test_a_label_without_negatives_is_left_out() -> None:
+    """Its average precision is 1 whatever the scores are."""
+    target = np.ones((20, 2), np.float32)
+    target[:10, 0] = 0
+    counts = LabelStatistics.of(target, target >= 0, np.arange(20))
+    assert macro([0.6, 1.0], counts) == (pytest.approx(0.6), 1, 1)
 
 
 def test_the_mean_of_nothing_is_nan() -> None:

@@ -118,6 +118,31 @@ def test_a_label_without_positives_keeps_its_row() -> None:
     assert found.report["kept_rows"] == 1
 
 
+def test_where_no_label_can_be_solved_the_model_stays() -> None:
+    parts = hospital_parts((50, 40))
+    for own in parts.values():
+        own["train"].target[:] = 1
+    before = travelling(linear_network(parts))
+    found = solve(parts, Newton())
+    assert found.model.digest() == before.digest()
+    assert found.report["kept_rows"] == 3
+
+
+def test_without_a_validation_exam_the_middle_penalty_is_taken_and_no_choice_reported() -> None:
+    parts = hospital_parts((50, 40))
+    for own in parts.values():
+        own["validation"].known[:] = False
+    found = solve(parts, Newton(penalties=(1.0, 10.0, 100.0)))
+    assert (found.report["penalty"], found.report["held_out_loss"]) == (10.0, [])
+
+
+def test_iterations_that_run_out_are_reported() -> None:
+    parts = hospital_parts((50, 40))
+    assert solve(parts, Newton(penalties=(3.0,))).report["not_converged"] == 0
+    hurried = solve(parts, Newton(penalties=(3.0,), max_rounds=2)).report
+    assert (hurried["exchanges"], hurried["not_converged"]) == (2, 3)
+
+
 def test_a_separable_label_and_a_constant_feature_stay_finite() -> None:
     parts = hospital_parts((50,))
     own = parts["hospital-0"]["train"]

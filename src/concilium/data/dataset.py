@@ -14,6 +14,10 @@ from concilium.data.table import ExamTable
 from concilium.foundation.errors import DataError
 from concilium.labels.statistics import LabelStatistics
 
+PATIENTS = "patients"
+"""The note of a data set that does not tell patients: the proof of a split needs to say so."""
+NO_PATIENTS = "no patient identifiers: images were taken as patients"
+
 _ROWS = 1024  # images hashed at once
 
 
@@ -23,7 +27,8 @@ class Dataset:
 
     ``images`` (N, H, W) uint8, memory-mapped where it is large, or features (N, d) float32;
     ``title`` is how reports name it; ``synthetic`` data are called so on every report; ``notes``
-    are counts and policies that a report prints ("exact duplicates dropped": "4").
+    are counts and policies that a report prints ("exact duplicates dropped": "4"). A note ``PATIENTS``
+    stands there if, and only if, images of one patient cannot be told, and begins ``NO_PATIENTS``.
     """
 
     table: ExamTable
@@ -43,7 +48,7 @@ class Dataset:
         return (1, *shape) if self.images.dtype == np.uint8 else tuple(shape)
 
     def digest(self) -> str:
-        """SHA-256 of all that a model can learn from: pixels, states, and which rows are a patient.
+        """SHA-256 of all that a result can depend on: pixels, states, patients, covariates.
 
         Images are read some at a time, so that a memory-mapped array is not copied.
         """
@@ -53,6 +58,8 @@ class Dataset:
         digest.update(repr(self.table.schema.names).encode())
         digest.update(np.ascontiguousarray(self.table.states).data)
         digest.update(self.table.patient.astype("<i8").data)
+        for name, column in sorted(self.table.covariates.items()):
+            digest.update(f"{name}{column.tolist()}".encode())
         return digest.hexdigest()
 
 

@@ -27,17 +27,26 @@ def macro(
     min_positives: int = 10,
     labels: Bools | None = None,
 ) -> Macro:
-    """Mean of values (L,) over labels with enough positives whose value is defined.
+    """Mean of values (L,) over labels with enough cases whose value is defined.
 
     ``labels`` (L,) bool restricts it, say to a frequency group; the others do not count as left
-    out. ``min_positives`` = 10: below it a label's value is mostly noise.
+    out.
     """
     not_negative(min_positives=min_positives)
     own = np.asarray(values, np.float64)
     asked = np.ones(own.shape, np.bool_) if labels is None else np.asarray(labels, np.bool_)
-    counted = asked & (statistics.positives >= min_positives) & ~np.isnan(own)
+    counted = asked & enough_cases(statistics, min_positives) & ~np.isnan(own)
     mean = float(own[counted].mean()) if counted.any() else float("nan")
     return Macro(mean, int(counted.sum()), int(asked.sum() - counted.sum()))
+
+
+def enough_cases(statistics: LabelStatistics, min_positives: int = 10) -> Bools:
+    """Which labels (L,) enter a mean: enough known positives, and at least one known negative.
+
+    ``min_positives`` = 10: below it a label's value is mostly noise. Without a negative the average
+    precision is 1 whatever the scores are.
+    """
+    return (statistics.positives >= min_positives) & (statistics.negatives > 0)
 
 
 def by_frequency(
@@ -58,7 +67,7 @@ def macro_replicates(
 
     The same labels in each replicate; NaN where one of them is undefined in it.
     """
-    counted = statistics.positives >= min_positives
+    counted = enough_cases(statistics, min_positives)
     if not counted.any():
         return np.full(len(values), np.nan)
     return np.asarray(values[:, counted].mean(1), np.float64)

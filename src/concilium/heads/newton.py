@@ -174,7 +174,9 @@ class Newton(Head):
         scale = Scale.of(moments)
         solvable = (moments.positives > 0) & (moments.negatives > 0)
         labels = tuple(int(label) for label in solvable.nonzero().flatten())
-        paths, rounds = self._path(ask, model, scale, moments, labels)
+        if not labels:
+            return Solved(model, {"kept_rows": float(len(solvable)), "held_out_loss": []})
+        paths, rounds, open_labels = self._path(ask, model, scale, moments, labels)
         best, held_out = _choose(ask, model, scale, paths)
         weight, bias = scale.fold(paths[best])
         rows = solvable[:, None]
@@ -189,6 +191,7 @@ class Newton(Head):
             "held_out_loss": held_out,
             "exchanges": float(rounds),
             "kept_rows": float((~solvable).sum()),
+            "not_converged": float(open_labels),
         }
         return Solved(NamedTensors(tensors), report)
 
@@ -199,18 +202,22 @@ class Newton(Head):
         scale: Scale,
         moments: Moments,
         labels: tuple[int, ...],
-    ) -> tuple[Tensor, int]:
-        """Solutions (S, L, d+1), from the largest λ to the smallest, each starting at the last."""
+    ) -> tuple[Tensor, int, int]:
+        """Solutions (S, L, d+1), from the largest λ to the smallest, each starting at the last.
+
+        With the exchanges used, and how many solutions were still moving when they ran out.
+        """
         start = torch.zeros(len(moments.positives), len(scale.mean) + 1, dtype=torch.float64)
         odds = moments.positives.clamp_min(0.5) / moments.negatives.clamp_min(0.5)
         start[:, -1] = odds.log()
-        found, rounds = [], 0
+        found, rounds, open_labels = [], 0, 0
         for penalty in sorted(self.penalties, reverse=True):
             descent = _Descent(ask, model, scale, penalty)
-            start, used = descent.run(start, labels, self.tolerance, self.max_rounds)
+            start, used, moving = descent.run(start, labels, self.tolerance, self.max_rounds)
             found.append(start)
             rounds += used
-        return torch.stack(found), rounds
+            open_labels += moving
+        return torch.stack(found), rounds, open_labels
 
 
 @dataclass(frozen=True)
@@ -224,7 +231,7 @@ class _Descent:
 
     def run(
         self, start: Tensor, labels: tuple[int, ...], tolerance: float, max_rounds: int
-    ) -> tuple[Tensor, int]:
+    ) -> tuple[Tensor, int, int]:
         solution = start.clone()
         active = torch.tensor(labels, dtype=torch.long)
         accepted = self._at(solution[active], active)
@@ -242,7 +249,7 @@ class _Descent:
             step = torch.where(better[:, None], fresh, step / 2)
             active, step = active[moved], step[moved]
             accepted = _where(moved, accepted, None)
-        return solution, used
+        return solution, used, len(active)
 
     def _at(self, solution: Tensor, active: Tensor) -> HeadSums:
         """The penalised sums at a solution."""
@@ -276,10 +283,15 @@ def _where(mask: Tensor, yes: HeadSums, no: HeadSums | None) -> HeadSums:
 
 
 def _choose(ask: Ask, model: NamedTensors, scale: Scale, paths: Tensor) -> tuple[int, list[float]]:
-    """Index of the solution with the least validation loss summed over labels, and those losses."""
+    """Index of the solution with the least validation loss summed over labels, and those losses.
+
+    The middle one, and no losses, where no validation exam has a known label.
+    """
     if len(paths) == 1:
         return 0, []
     held_out = ask(HeldOutRequest(model, scale, paths)).sum(1)
+    if not bool(held_out.any()):
+        return len(paths) // 2, []
     return int(held_out.argmin()), held_out.tolist()
 
 

@@ -11,6 +11,7 @@ from concilium.federation.messages import Update, total
 from concilium.federation.sampling import cohort
 from concilium.federation.states import ServerState
 from concilium.foundation.checks import at_least, fraction
+from concilium.foundation.errors import DivergenceError
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.orchestration.checkpoints import Best, Checkpoints, Progress
 from concilium.orchestration.observers import Observer, Record, RoundFinished
@@ -73,6 +74,8 @@ def _one_round(
     asked = cohort(runtime.clients, schedule.participation, schedule.seed, server.round)
     summed = total(runtime.train(broadcast, asked), asked)
     server = algorithm.server_update(server, summed)
+    if not all(bool(tensor.isfinite().all()) for tensor in server.model.values()):
+        raise DivergenceError(f"the model is not finite after round {server.round}")
     record: dict[str, object] = {
         "round": server.round,
         "cohort": list(asked),

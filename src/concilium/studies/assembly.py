@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,6 +38,12 @@ from concilium.training.optimizers import OptimizerSettings
 from concilium.weightings.contract import Weighting
 
 T = TypeVar("T")
+TABLES = ("data", "split", "network", "training", "methods")  # of a study file, with choices
+
+LABELS_OF_DATA = (
+    "; `labels` in [data] keeps some of the labels that the source gives, in this order: which "
+    "labels the files hold is said by `labels` or `vocabulary` of the source"
+)
 
 
 @dataclass(frozen=True)
@@ -80,11 +86,13 @@ def _absolute(value: Any, base: Path) -> Any:
     return str(expand(str(value), base)) if value else value
 
 
-def check(study: Study, file: str) -> None:
-    """Build every choice of a study once. Raises StudyError with every mistake in them."""
+def check(study: Study, file: str, tables: Sequence[str] = TABLES) -> None:
+    """Build every choice in some tables of a study once. Raises StudyError with every mistake."""
     problems: list[Problem] = []
 
     def attempt(where: str, build: Callable[[], object]) -> None:
+        if where.split(".")[0] not in tables:
+            return
         try:
             build()
         except InputError as error:
@@ -99,11 +107,14 @@ def check(study: Study, file: str) -> None:
     attempt("training", lambda: training_of(study, study.training.learning_rates[0]))
     for name, settings in study.methods.items():
         attempt(f"methods.{name}", lambda n=name, s=settings: method_of(n, s))  # type: ignore[misc]
-    if abs(sum(study.split.fractions) - 1) > 1e-6:
-        what = f"{study.split.fractions} do not add up to 1"
-        problems.append(Problem(f"{file}, split.fractions", what))
+    attempt("split.fractions", lambda: _check_fractions(study.split.fractions))
     if problems:
         raise StudyError(problems)
+
+
+def _check_fractions(fractions: tuple[float, ...]) -> None:
+    if abs(sum(fractions) - 1) > 1e-6:
+        raise StudyError(f"{fractions} do not add up to 1")
 
 
 def method_of(name: str, settings: MethodSettings) -> Method:
@@ -125,6 +136,9 @@ def method_of(name: str, settings: MethodSettings) -> Method:
         build("weightings", settings.weighting),
         None if head is None or head.name == "none" else build("heads", head),
     )
+    if not problems and method.head is not None and type(method.loss).scores is not Loss.scores:
+        what = f"an exact head gives log-odds of each label, not the scores of {settings.loss.name}"
+        problems.append(Problem("head", what, 'leave the head out, or take loss = "bce"'))
     if problems:
         raise StudyError(problems)
     return method
@@ -134,11 +148,12 @@ def load_data(study: Study, cache: Path) -> Dataset:
     """The data set of a study, with the labels that it asks for; features where it is frozen."""
     dataset: Dataset = make("sources", study.data.source).load(cache)
     if study.network.frozen:
-        dataset = with_features(dataset, encoder_of(study, dataset), cache)
+        settings = study.network.architecture.model_dump_json()
+        dataset = with_features(dataset, encoder_of(study, dataset), settings, cache)
     if not study.data.labels:
         return dataset
     table = dataset.table
-    columns = columns_of(table.schema, study.data.labels, "data.labels")
+    columns = columns_of(table.schema, study.data.labels, "data.labels", LABELS_OF_DATA)
     names = tuple(table.schema.names[i] for i in columns)
     aliases = {alias: name for alias, name in table.schema.aliases.items() if name in names}
     kept = replace(table, schema=LabelSchema(names, aliases), states=table.states[:, columns])
@@ -198,6 +213,7 @@ def recipe_of(study: Study, method: Method, schema: LabelSchema, seed: int) -> R
             own.rounds,
             1.0 if alone else own.participation,
             own.evaluate_every,
+            own.checkpoint_every,
             seed=derive_seed(seed, "cohorts"),
         ),
         own.keep,

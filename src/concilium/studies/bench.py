@@ -103,7 +103,7 @@ class Bench:
         own = self.study.model_dump(mode="json", exclude={"title", "workers", "methods", "seeds"})
         method = self.method.settings.model_dump(mode="json")
         digest = digest_of([own, method, self.job.seed, self.job.fold, name, learning_rate])
-        folder = self.folder / f"rate-{learning_rate:g}" / file_name(name) / "checkpoints"
+        folder = self.folder / f"rate-{learning_rate!r}" / file_name(name) / "checkpoints"
         return Checkpoints(folder, digest)
 
 

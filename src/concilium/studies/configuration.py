@@ -98,6 +98,7 @@ class TrainingSettings(Settings):
     augmentation: dict[str, Any] = Field(default_factory=dict)
     keep: Literal["best", "last"] = "best"
     evaluate_every: Count = 1
+    checkpoint_every: Count = 1
     device: Literal["cpu", "cuda", "auto"] = "cpu"
 
 
@@ -164,8 +165,8 @@ def changes(before: Study, after: Study) -> list[str]:
     old, new = (study.model_dump(mode="json", exclude=free) for study in (before, after))
     found = _differences(old, new, "")
     for name in before.methods.keys() & after.methods.keys():
-        both = (study.methods[name].model_dump(mode="json") for study in (before, after))
-        found += _differences(*both, f"methods.{name}.")
+        own, other = (study.methods[name].model_dump(mode="json") for study in (before, after))
+        found += _differences(own, other, f"methods.{name}.")
     return sorted(found)
 
 

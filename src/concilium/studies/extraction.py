@@ -19,21 +19,23 @@ from concilium.data.batch import Batch
 from concilium.data.dataset import Dataset, Exams
 from concilium.data.loader import batches
 from concilium.data.rows import Rows
-from concilium.foundation.files import write_atomically
+from concilium.foundation.files import sha256, write_atomically
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.networks.contract import Network
 
 EXTRACTION_BATCH = 32
 
 
-def with_features(dataset: Dataset, network: Network, cache: Path) -> Dataset:
+def with_features(dataset: Dataset, network: Network, settings: str, cache: Path) -> Dataset:
     """The data set with encoder outputs (N, d) float32 in place of images; kept below ``cache``.
 
-    The name of the cache file is a digest of the encoder's tensors and of the data.
+    The name of the cache file is a digest of the data, of the encoder's tensors and of the
+    ``settings`` it was built with (what is no tensor, such as the size images are brought to). Its
+    checksum stands beside it: a damaged file is made again.
     """
-    both = f"{_encoder_digest(network)} {dataset.digest()}"
-    path = cache / f"features-{hashlib.sha256(both.encode()).hexdigest()[:32]}.npy"
-    if not path.exists():
+    key = f"{settings} {_encoder_digest(network)} {dataset.digest()}"
+    path = cache / f"features-{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
+    if not _is_whole(path):
         _write_array(path, encode(network, dataset.images))
     features = np.load(path, allow_pickle=False)
     notes = {**dataset.notes, "features": f"frozen encoder, {features.shape[1]} numbers an image"}
@@ -66,3 +68,14 @@ def _write_array(path: Path, array: npt.NDArray[np.float32]) -> None:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     write_atomically(path, buffer.getvalue())
+    write_atomically(_checksum(path), hashlib.sha256(buffer.getvalue()).hexdigest().encode())
+
+
+def _is_whole(path: Path) -> bool:
+    if not (path.exists() and _checksum(path).exists()):
+        return False
+    return _checksum(path).read_text() == sha256(path)
+
+
+def _checksum(path: Path) -> Path:
+    return path.with_suffix(".sha256")

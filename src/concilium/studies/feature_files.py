@@ -3,7 +3,8 @@
 A file holds ``features`` (N, d) float32, ``labels`` (N, L) int8 of ``labels.states.State``,
 ``known`` (N, L) bool (the label is present or absent), ``label_names`` (L,), ``patient`` (N,),
 ``part`` (N,) and ``hospital`` (N,). Patients are numbered anew in each hospital, in order of
-appearance: no identifier of the data gets here. ``sources/feature_table`` reads the files.
+appearance: no identifier of the data gets here. There is no ``patient`` where the data tell none.
+``sources/feature_table`` reads the files.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from concilium.data.dataset import Dataset
+from concilium.data.dataset import PATIENTS, Dataset
 from concilium.data.rows import join
 from concilium.data.table import patient_codes
 from concilium.foundation.errors import Problem, StudyError
@@ -79,7 +80,8 @@ def _features(
         parts = assembly.parts_of(dataset, division, assembly.policy_of(study))
         images = (join([own[part].images for part in division.parts]) for own in parts.values())
         return [encode(encoder, own) for own in images]
-    whole = np.asarray(with_features(dataset, encoder, cache).images, np.float32)
+    settings = study.network.architecture.model_dump_json()
+    whole = np.asarray(with_features(dataset, encoder, settings, cache).images, np.float32)
     return [whole[_rows(division, k)] for k in range(len(division.partition.clients))]
 
 
@@ -95,11 +97,13 @@ def _labels(dataset: Dataset, division: Division, client: int) -> Arrays:
     silent = ~division.partition.annotated[client] & (np.array(parts)[:, None] != "test")
     states = np.where(silent, np.int8(State.UNKNOWN), table.states[rows])
     name = division.partition.clients[client]
+    codes = patient_codes(table.patient[rows])
+    told = {} if PATIENTS in dataset.notes else {"patient": [f"{name}/{code}" for code in codes]}
     return {
         "labels": states,
         "known": states >= State.ABSENT,
         "label_names": np.array(table.schema.names),
-        "patient": np.array([f"{name}/{code}" for code in patient_codes(table.patient[rows])]),
+        **{array: np.array(patients) for array, patients in told.items()},
         "part": np.array(parts),
         "hospital": np.full(len(rows), name),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from safetensors.torch import save as to_safetensors
@@ -13,6 +13,7 @@ from concilium.data.dataset import Dataset
 from concilium.foundation.errors import DivergenceError
 from concilium.foundation.files import write_atomically
 from concilium.foundation.named_tensors import NamedTensors
+from concilium.orchestration.checkpoints import environment
 from concilium.orchestration.observers import Observer, PhaseStarted, Warned
 from concilium.orchestration.phases import Developed, asking, develop, watching
 from concilium.studies.bench import Bench, Job, Parts, looking, of_hospitals
@@ -36,6 +37,7 @@ def run_job(
         "settings": bench.method.settings.model_dump(mode="json"),
         "parameters": sum(tensor.numel() for tensor in bench.initial.values()),
         **result,
+        "environment": environment(),
         "seconds": time.perf_counter() - started,
     }
 
@@ -64,8 +66,9 @@ def _by_hospital(bench: Bench) -> Plain:
         "model": digest_of([account["model"] for account in accounts]),
         **{
             key: mean_of([account[key] for account in accounts])
-            for key in ("kept_round", "validation_score", "learning_rates", "consolidation")
+            for key in ("kept_round", "validation_score", "learning_rates")
         },
+        "consolidation": _mean_consolidation(accounts),
         "bytes_up": 0,
         "bytes_down": 0,
         "history": [],
@@ -73,6 +76,13 @@ def _by_hospital(bench: Bench) -> Plain:
         "test": of_hospitals(tests),
         "before_consolidation": None,
     }
+
+
+def _mean_consolidation(accounts: Sequence[Plain]) -> Plain | None:
+    """Means of the numbers that every hospital's exact head reports, without its lists."""
+    reports = [account["consolidation"] or {} for account in accounts]
+    numbers = [{k: v for k, v in own.items() if not isinstance(v, list)} for own in reports]
+    return mean_of(numbers) or None
 
 
 def _best_rate(
@@ -93,11 +103,16 @@ def _best_rate(
             scores[rate] = math.nan
             continue
         scores[rate] = developed.validation_score
-        if best is None or not developed.validation_score <= best.validation_score:
+        if best is None or _better(developed.validation_score, best.validation_score):
             best = developed
     if best is None:
         raise DivergenceError(f"{bench.job.method}: no learning rate keeps the loss finite")
     return best, scores
+
+
+def _better(score: float, than: float) -> bool:
+    """Greater, or the first that is defined: where nothing is, the first learning rate stays."""
+    return score > than or (math.isnan(than) and not math.isnan(score))
 
 
 def _develop(bench: Bench, parts: Parts, name: str, rate: float, watch_test: bool) -> Developed:
@@ -132,7 +147,7 @@ def _account(developed: Developed, rates: Mapping[float, float]) -> Plain:
         "model": developed.final.digest(),
         "kept_round": developed.kept_round,
         "validation_score": developed.validation_score,
-        "learning_rates": {f"{rate:g}": score for rate, score in rates.items()},
+        "learning_rates": {repr(rate): score for rate, score in rates.items()},
         "consolidation": None if solved is None else dict(solved.report),
         "bytes_up": sum(int(record["bytes_up"]) for record in developed.history),
         "bytes_down": sum(int(record["bytes_down"]) for record in developed.history),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from concilium.evaluation.averages import macro
+from concilium.evaluation.averages import macro, macro_replicates
 from concilium.evaluation.bootstrap import BootstrapSums, interval
 from concilium.evaluation.sums import EvaluationSums
 from concilium.foundation import components
@@ -16,6 +16,7 @@ from concilium.labels.correlation import phi
 from concilium.labels.frequency_groups import FrequencyGroup
 from concilium.metrics.auroc import area_under_roc
 from concilium.metrics.average_precision import mean_precision
+from concilium.metrics.label_set_recall import set_recall
 from concilium.metrics.phi_gap import predicted_phi, total_phi_gap
 from concilium.orchestration.phases import Assessment, Operation
 
@@ -95,23 +96,31 @@ def label_sets(sums: EvaluationSums, labels: Sequence[str]) -> list[Plain]:
             "labels": [labels[i] for i in members],
             "present": int(present),
             "found": int(found),
-            "recall": float(found / present) if present else float("nan"),
+            "recall": float(recall),
         }
-        for members, present, found in zip(
-            alerts.label_sets, alerts.set_present, alerts.set_found, strict=True
+        for members, present, found, recall in zip(
+            alerts.label_sets,
+            alerts.set_present,
+            alerts.set_found,
+            set_recall(sums),
+            strict=True,
         )
     ]
 
 
 def exams(sums: EvaluationSums) -> Plain:
-    """Exams with a finding, with a miss, with an alert; missed findings in 1,000 exams."""
+    """Exams with a finding, with a miss, with an alert; missed findings in 1,000 exams.
+
+    What needs alerts is NaN where no label has a threshold.
+    """
     alerts, images = sums.alerts, sums.statistics.num_images
+    counted = bool(alerts.has_threshold.any()) and images > 0
     missed = sums.statistics.positives.sum() - np.trace(alerts.both_found)
     return {
         "with_finding": alerts.exams_with_finding,
-        "with_miss": alerts.exams_with_miss,
-        "with_alert": alerts.exams_with_alert,
-        "missed_findings_per_1000": float(1000 * missed / images) if images else float("nan"),
+        "with_miss": alerts.exams_with_miss if counted else float("nan"),
+        "with_alert": alerts.exams_with_alert if counted else float("nan"),
+        "missed_findings_per_1000": float(1000 * missed / images) if counted else float("nan"),
     }
 
 
@@ -154,13 +163,11 @@ def _intervals(bootstrap: BootstrapSums | None, sums: EvaluationSums, min_positi
     """95 % percentile intervals of AUROC and AP over replicates, per label and for the macro."""
     if bootstrap is None:
         return {}
-    enough = sums.statistics.positives >= min_positives
     found: Plain = {}
     for name, curve in CURVES.items():
         values = bootstrap.values(curve)  # (R, L)
         own = interval(values)
         found[name] = {"low": own.low, "high": own.high, "undefined": own.num_undefined}
-        if enough.any():
-            whole = interval(values[:, enough].mean(1))
-            found[name]["macro"] = [float(whole.low), float(whole.high)]
+        whole = interval(macro_replicates(values, sums.statistics, min_positives))
+        found[name]["macro"] = [float(whole.low), float(whole.high)]
     return found

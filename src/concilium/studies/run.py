@@ -158,8 +158,10 @@ def _open_folder(study: Study, text: str, run: Path, resume: bool) -> None:
     _check_folder(study, run, resume)  # once more: now nobody else can come between
     write_atomically(run / "study.toml", text.encode())
     write_atomically(run / "study.json", study.model_dump_json(indent=1).encode())
-    manifest = {"study": study.digest(), "environment": environment()}
-    write_json(run / "manifest.json", manifest)
+    path, made_by = run / "manifest.json", environment()
+    if path.exists():  # each result says by itself what it was made with; here stands the first
+        made_by = json.loads(path.read_text(encoding="utf-8"))["environment"]
+    write_json(path, {"study": study.digest(), "environment": made_by})
 
 
 def describe_data(study: Study, dataset: Dataset) -> dict[str, Any]:
