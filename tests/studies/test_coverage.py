@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from concilium.studies.coverage import hospital_coverage, label_coverage
+from concilium.studies.coverage import (
+    hospital_coverage,
+    hospital_note,
+    label_coverage,
+    label_note,
+)
 
 LABELS = ["Mass", "Edema", "Effusion", "Hernia"]
 
@@ -64,3 +69,10 @@ def test_hospitals_count_where_every_run_defines_them() -> None:
 
 def test_no_hospital_at_all() -> None:
     assert hospital_coverage([result(0, [], {"a": 0})]).text() == "0 of 1 hospitals"
+
+
+def test_the_notes_of_a_table() -> None:
+    results = [result(0, [30, 20, 10, 5], {"a": 3, "b": 0})]
+    note = "means over labels with at least 10 positives: over 3 of 4 labels; left out: Hernia"
+    assert label_note(results, 10) == f"{note} (5 positives)"
+    assert hospital_note(results).endswith("in every run: 1 of 2 hospitals, 3 labels each")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,9 +12,18 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from concilium.studies.comparison import Difference
+    from concilium.studies.columns import Column
+    from concilium.studies.comparison import Difference, Row
 
-DIFFERENCES = ("auroc", "map", "tail_ap", "rare_ap", "set_recall")
+
+@dataclass(frozen=True)
+class Gathered:
+    """Results of all runs with their methods in order, rare labels, and over what means go."""
+
+    results: tuple[dict[str, Any], ...]
+    rare: tuple[str, ...]
+    order: tuple[str, ...]
+    coverage: tuple[str, ...]
 
 
 def command(
@@ -21,39 +31,68 @@ def command(
     to: Annotated[
         str, typer.Option(help="Also differences to this method, paired by seed and fold.")
     ] = "",
+    metrics: Annotated[
+        str, typer.Option(help="Also these metrics, separated by commas (`concilium list`).")
+    ] = "",
+    every: Annotated[bool, typer.Option("--all", help="Also every metric there is.")] = False,
 ) -> None:
     """Compare all methods of one or several runs: mean ± spread over seeds and folds.
 
     Methods of several runs are named RUN/METHOD. Runs of other data or other splits cannot be
     compared: their numbers stand side by side, their differences mean nothing, and that is said.
 
-    Example: `concilium compare runs/nih_radiographs --to fedavg`
+    Example: `concilium compare runs/nih_radiographs --to fedavg --metrics brier,sensitivity`
     """
     from rich.console import Console
 
     from concilium.cli.tables import print_methods
-    from concilium.studies.comparison import summarise
+    from concilium.studies.columns import SHORT
+    from concilium.studies.comparison import MIN_PAIRS, summarise
 
     console = Console()
-    results, rare, order = _gathered(runs)
-    print_methods(console, summarise(results, rare, order))
+    chosen = _chosen(metrics, every)
+    found = _gathered(runs)
+    rows = summarise(found.results, found.rare, found.order)
+    keys = (*SHORT, "worst_hospital")
+    print_methods(console, rows, keys)
+    if chosen:
+        _print_metrics(console, rows, chosen)
+    for note in found.coverage:
+        console.print(note, style="dim", markup=False, highlight=False)
     if not _same_ground(runs):
         console.print(
             "[yellow]These runs have other data or other splits: differences mean little."
         )
     if to:
-        _print_differences(console, results, to, rare, order)
+        title = f"\nDifference to {to}, mean over pairs of equal seed and fold"
+        _print_differences(console, found, to, keys, title)
+        if chosen:
+            _print_differences(console, found, to, chosen, f"\nThe same of metrics, to {to}")
+        meaning = f"[low to high]: 95 % t interval over the pairs, from {MIN_PAIRS} pairs on"
+        console.print(meaning, style="dim", markup=False, highlight=False)
 
 
-def _gathered(runs: Sequence[Path]) -> tuple[list[dict[str, Any]], tuple[str, ...], list[str]]:
-    """Results, rare labels and methods in order; methods of several runs carry their run's name."""
+def _chosen(metrics: str, every: bool) -> list[str]:
+    """Keys of the columns of metrics. Raises ComponentError for a metric that does not exist."""
+    from concilium.foundation import components
+    from concilium.studies.columns import METRIC
+
+    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    for name in names:
+        components.find("metrics", name)
+    return [METRIC + name for name in (components.names("metrics") if every else names)]
+
+
+def _gathered(runs: Sequence[Path]) -> Gathered:
+    """Results of all runs; methods of several runs carry their run's name."""
+    from concilium.studies.coverage import hospital_note, label_note
     from concilium.studies.run import check_has_results, jobs_of, read_results, study_of
 
     results: list[dict[str, Any]] = []
     rare: dict[str, None] = {}
     order: list[str] = []
-    names = _names(runs)
-    for run, name in zip(runs, names, strict=True):
+    coverage: dict[str, list[str]] = {}
+    for run, name in zip(runs, _names(runs), strict=True):
         check_has_results(run)
         study = study_of(run)
         rare |= dict.fromkeys(study.evaluation.rare_labels)
@@ -61,7 +100,13 @@ def _gathered(runs: Sequence[Path]) -> tuple[list[dict[str, Any]], tuple[str, ..
         order += [prefix + method for method in study.methods]
         found = read_results(run, jobs_of(study))
         results += [{**own, "method": prefix + own["method"]} for own in found]
-    return results, tuple(rare), order
+        for note in (label_note(found, study.evaluation.min_positives), hospital_note(found)):
+            coverage.setdefault(note, []).append(name)
+    notes = [
+        note if len(names) == len(runs) else f"{', '.join(names)}: {note}"
+        for note, names in coverage.items()
+    ]
+    return Gathered(tuple(results), tuple(rare), tuple(order), tuple(notes))
 
 
 def _names(runs: Sequence[Path]) -> list[str]:
@@ -84,35 +129,46 @@ def _same_ground(runs: Sequence[Path]) -> bool:
     return all((s.data, s.split) == (studies[0].data, studies[0].split) for s in studies)
 
 
-def _print_differences(
-    console: Console,
-    results: Sequence[dict[str, Any]],
-    reference: str,
-    rare: tuple[str, ...],
-    order: Sequence[str],
-) -> None:
+def _print_metrics(console: Console, rows: Sequence[Row], keys: Sequence[str]) -> None:
+    """Means over labels: a line for each metric, a column for each method."""
     from concilium.cli.tables import print_table
-    from concilium.studies.columns import COLUMNS
+    from concilium.studies.comparison import FINAL, used_columns
+
+    final = [row for row in rows if row.stage == FINAL]
+    used = used_columns(final, keys)
+    cells = [
+        [_titled(column), *(row.measured[column.key].text(column.form) for row in final)]
+        for column in used
+    ]
+    titles = ["metric", *(row.method for row in final)]
+    print_table(console, titles, cells, "\nMetrics, mean over labels with enough positives")
+    missing = [key.partition(".")[2] for key in keys if key not in {c.key for c in used}]
+    if missing:
+        said = f"no value in these runs: {', '.join(missing)}; `concilium evaluate` measures anew"
+        console.print(said, style="dim", markup=False, highlight=False)
+
+
+def _print_differences(
+    console: Console, found: Gathered, reference: str, keys: Sequence[str], title: str
+) -> None:
+    """A line for each number that has a difference, a column for each method."""
+    from concilium.cli.tables import print_table
+    from concilium.studies.columns import columns
     from concilium.studies.comparison import difference
 
-    done = {result["method"] for result in results}
-    rows = []
-    for method in order:
-        if method in done and method != reference:
-            gaps = [difference(results, method, reference, key, rare) for key in DIFFERENCES]
-            rows.append([method, *map(_text, gaps)])
-    print_table(
-        console,
-        ["method", *(COLUMNS[key].title for key in DIFFERENCES)],
-        rows,
-        f"\nDifference to {reference}, mean over pairs of equal seed and fold",
-    )
-    meaning = "[low, high]: 95 % t interval over the pairs, from two pairs on"
-    console.print(meaning, style="dim", markup=False, highlight=False)
+    done = {result["method"] for result in found.results}
+    methods = [name for name in found.order if name in done and name != reference]
+    every, cells = columns(), []
+    for key in keys:
+        gaps = [difference(found.results, m, reference, key, found.rare) for m in methods]
+        if any(gap.num_pairs for gap in gaps):
+            cells.append([_titled(every[key]), *(_text(gap, every[key].form) for gap in gaps)])
+    print_table(console, ["", *methods], cells, title)
 
 
-def _text(gap: Difference) -> str:
-    if not gap.num_pairs:
-        return "–"
-    text = f"{gap.mean:+.3f}"
-    return text if gap.num_pairs < 2 else f"{text} [{gap.low:+.3f}, {gap.high:+.3f}]"
+def _titled(column: Column) -> str:
+    return f"{'↑' if column.better == 'higher' else '↓'} {column.title}"
+
+
+def _text(gap: Difference, form: str) -> str:
+    return f"{gap.mean:+{form}} [{gap.interval_text(f'+{form}')}]" if gap.num_pairs else "–"

@@ -133,3 +133,15 @@ def defined_hospitals(results: Sequence[Result]) -> tuple[str, ...]:
 def _has_auroc(hospital: Result | None) -> bool:
     value = number(hospital or {}, "macro", "auroc", "mean")
     return value == value  # noqa: PLR0124  (only NaN differs from itself)
+
+
+def label_note(results: Sequence[Result], min_positives: int) -> str:
+    """Over which labels the means of a table of methods go, in a line."""
+    labels = label_coverage(results, min_positives).text()
+    return f"means over labels with at least {min_positives} positives: {labels}"
+
+
+def hospital_note(results: Sequence[Result]) -> str:
+    """Of which hospitals the worst one is the worst, in a line."""
+    hospitals = hospital_coverage(results).text()
+    return f"worst hospital of those with an AUROC in every run: {hospitals}"
