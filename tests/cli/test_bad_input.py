@@ -149,7 +149,7 @@ def test_several_mistakes_in_a_folder_are_one_message(concilium: Command, tmp_pa
     folder = scans(tmp_path / "scans")
     image_of(folder, 0).unlink()
     truncate(image_of(folder, 1))
-    edit(folder / "labels.csv", "_002.png,0,", "_002.png,yes,")
+    edit(folder / "labels.csv", "_002.png,0,", "_002.png,perhaps,")
     said = refused(concilium, tmp_path, study)
     assert said.startswith("concilium: 3 problems:\n")
     assert len(said.splitlines()) == 4

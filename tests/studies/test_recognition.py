@@ -39,7 +39,7 @@ def test_an_archive_is_recognised_by_its_arrays(
 def test_a_table_stands_for_the_images_beside_it(tmp_path: Path) -> None:
     table = tmp_path / "labels.csv"
     table.write_text("image\n")
-    assert recognise(table, "nih").settings == {
+    assert recognise(table, {"vocabulary": "nih"}).settings == {
         "folder": str(tmp_path),
         "table": str(table),
         "vocabulary": "nih",

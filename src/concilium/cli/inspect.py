@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,18 @@ def command(
     vocabulary: Annotated[
         str, typer.Option(help="Labels: nih, chestmnist, chexpert, padchest or vindr.")
     ] = "",
+    labels: Annotated[str, typer.Option(help="Labels by name, with commas between them.")] = "",
+    table: Annotated[
+        Path | None, typer.Option(help="The table of a folder that holds several.")
+    ] = None,
+    label_column: Annotated[
+        str, typer.Option(help="The column of lists such as Effusion|Mass.")
+    ] = "",
+    patient_column: Annotated[str, typer.Option(help="The column of the patients.")] = "",
+    one_per_image: Annotated[
+        bool, typer.Option("--one-per-image", help="There is one image of every patient.")
+    ] = False,
+    hospital_column: Annotated[str, typer.Option(help="The column of the hospitals.")] = "",
 ) -> None:
     """Show what is in a data set: labels, how they go together, patients, covariates, problems.
 
@@ -35,7 +47,16 @@ def command(
 
     from concilium.studies.overview import overview
 
-    dataset, source = _loaded(data, vocabulary)
+    given = {
+        "vocabulary": vocabulary,
+        "labels": [name.strip() for name in labels.split(",") if name.strip()],
+        "table": "" if table is None else _table(data, table),
+        "label_column": label_column,
+        "patient_column": patient_column,
+        "patients": "one_per_image" if one_per_image else "",
+        "covariates": {"hospital": hospital_column} if hospital_column else {},
+    }
+    dataset, source = _loaded(data, {name: value for name, value in given.items() if value})
     console = Console(highlight=False)
     found = overview(dataset)
     _print_head(console, found)
@@ -49,31 +70,45 @@ def command(
         _print_source(console, source, found.labels)
 
 
-def _loaded(data: Path, vocabulary: str) -> tuple[Dataset, Choice | None]:
+def _table(folder: Path, table: Path) -> str:
+    """A table as it lies below the folder, or as a shell completes it: from here."""
+    return str(table if (folder / table).is_file() or not table.is_file() else table.absolute())
+
+
+def _loaded(data: Path, given: dict[str, Any]) -> tuple[Dataset, Choice | None]:
     """The data set, and the source that reads it unless a study file names it."""
     from concilium.cli.places import cache_folder
     from concilium.cli.studies import checked_study
+    from concilium.foundation.errors import InputError, Problem
     from concilium.studies import assembly
     from concilium.studies.recognition import recognise
 
     if data.suffix == ".toml":
+        if given:
+            what = f"a study file names its own {', '.join(given)}"
+            raise InputError(Problem(str(data), what, "leave the options out, or edit the study"))
         study = checked_study(data)
         network = study.network.model_copy(update={"frozen": False})
         raw = study.model_copy(update={"network": network})
         return assembly.load_data(raw, cache_folder()), None
-    source = recognise(data.absolute(), vocabulary)
+    source = recognise(data.absolute(), given)
     return assembly.make("sources", source).load(cache_folder()), source
 
 
 def _print_head(console: Console, found: Overview) -> None:
     from rich.markup import escape
 
+    from concilium.data.dataset import NO_PATIENTS, PATIENTS
+
     console.print(f"[bold]{escape(found.title)}")
     if found.synthetic:
         console.print("[bold yellow]Synthetic images")
     size = " x ".join(map(str, found.input_shape[-2:]))
     what = f"{size} pixels" if len(found.input_shape) > 1 else f"{size} features"
-    console.print(f"{found.images:,} images of {found.patients:,} patients, {what}")
+    if PATIENTS in found.notes:
+        console.print(f"{found.images:,} images, {what}; [yellow]{NO_PATIENTS}")
+    else:
+        console.print(f"{found.images:,} images of {found.patients:,} patients, {what}")
 
 
 def _print_labels(console: Console, labels: Sequence[LabelOverview]) -> None:

@@ -27,8 +27,9 @@ class Dataset:
 
     ``images`` (N, H, W) uint8, memory-mapped where it is large, or features (N, d) float32;
     ``title`` is how reports name it; ``synthetic`` data are called so on every report; ``notes``
-    are counts and policies that a report prints ("exact duplicates dropped": "4"). A note ``PATIENTS``
-    stands there if, and only if, images of one patient cannot be told, and begins ``NO_PATIENTS``.
+    are counts and policies that a report prints ("exact duplicates dropped": "4"). A note
+    ``PATIENTS`` stands there if, and only if, images of one patient cannot be told; it begins with
+    ``NO_PATIENTS``.
     """
 
     table: ExamTable

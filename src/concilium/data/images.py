@@ -64,12 +64,12 @@ class ImageForm:
         one_of(("crop", "pad", "stretch"), resize=self.resize)
         one_of(("percentile", "full"), window=self.window)
 
-    def describe(self) -> str:
-        """What was done to the images, as reports print it."""
+    def describe(self, deep: int = 0) -> str:
+        """What was done to the images, as reports print it; ``deep`` of them had over 8 bits."""
         square = {"crop": "central square", "pad": "padded to a square", "stretch": "stretched"}
         how = {"percentile": "0.5-99.5 percentile window", "full": "full-range window"}
         text = f"{self.size} x {self.size} pixels, {square[self.resize]}"
-        return f"{text}; more than 8 bits: {how[self.window]}"
+        return f"{text}; {deep:,} with more than 8 bits: {how[self.window]}" if deep else text
 
 
 def read_image(path: Path, form: ImageForm) -> Pixels:

@@ -26,9 +26,7 @@ class ByHospital(Partitioner):
 
     def __call__(self, table: ExamTable, num_clients: int, seed: int) -> Partition:
         if self.column not in table.covariates:
-            remedy = suggestion(self.column, table.covariates) if table.covariates else ""
-            what = f"there is no column {self.column!r}"
-            raise DataError(Problem("partitioners.by_hospital", what, remedy))
+            raise DataError(Problem("partitioners.by_hospital", *_missing(self.column, table)))
         values = table.covariates[self.column].astype(str)
         names, of_row = np.unique(values, return_inverse=True)
         patients = Patients.of(table)
@@ -48,3 +46,13 @@ class ByHospital(Partitioner):
         if problems:
             raise DataError(problems)
         return partition_of(table, patients, hospital, tuple(names.tolist()))
+
+
+def _missing(column: str, table: ExamTable) -> tuple[str, str]:
+    """What is wrong where the covariate is not there, and what to do."""
+    there = ", ".join(table.covariates) or "none"
+    what = f"there is no column {column!r} among the covariates of the data ({there})"
+    near = suggestion(column, table.covariates) if table.covariates else ""
+    choose = near if near.startswith("did") else "set `column` to one of them."
+    setting = f'source.covariates = {{{column} = "…"}}'
+    return what, f"{choose} Or name the table's column in [data]: {setting}"

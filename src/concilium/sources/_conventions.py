@@ -65,13 +65,25 @@ _MARKS = (
     (CHEXPERT, ("Path", "Frontal/Lateral", "AP/PA")),
 )
 # Names (folded) under which columns of other tables are found without a setting.
-_IMAGE = ("image", "imageindex", "imageid", "imagename", "imagepath", "file", "filename", "path")
-_PATIENT = ("patient", "patientid", "subject", "subjectid")
+_IMAGE = (
+    *("image", "imageindex", "imageid", "imagename", "imagefile", "imagefilename", "imagepath"),
+    *("img", "file", "filename", "filepath", "path"),
+)
+PATIENT_NAMES = (
+    *("patient", "patientid", "patientnumber", "patientno", "patientnr", "patientkey"),
+    *("patientcode", "patientpseudonym", "pseudonym", "subject", "subjectid", "subjectnumber"),
+    *("participant", "participantid", "person", "personid", "pid", "mrn", "medicalrecordnumber"),
+    *("case", "caseid", "casenumber"),
+)
+"""Names (folded) of a column or an array of patients, the surest first."""
 _COVARIATES = {
-    AGE: ("age", "patientage"),
+    AGE: ("age", "patientage", "ageyears"),
     SEX: ("sex", "gender", "patientsex", "patientgender"),
     VIEW: ("view", "viewposition"),
-    HOSPITAL: ("hospital", "site", "institution"),
+    HOSPITAL: (
+        *("hospital", "hospitalid", "hospitalname", "site", "siteid", "institution"),
+        *("institutionid", "institutionname", "centre", "center", "clinic"),
+    ),
 }
 
 
@@ -108,20 +120,32 @@ def columns_of(
 
 
 def patients(table: TableFile, columns: Columns) -> tuple[list[str], list[Problem]]:
-    """The patient of each row, and the rows that have none. Without a column, the row itself."""
-    if not columns.patient:
-        return [str(row) for row in table.rows], []
+    """The patient of each row, and what is wrong; needs ``columns.patient``."""
     cells: Sequence[str] = table.columns[columns.patient]
     if columns.patient_pattern:
         pattern = re.compile(columns.patient_pattern)
         cells = [match[0] if (match := pattern.search(cell)) else "" for cell in cells]
+    empty = [i for i, cell in enumerate(cells) if not cell]
+    if not empty:
+        return list(cells), []
+    more = f" (and in {len(empty) - 1:,} more rows)" if len(empty) > 1 else ""
+    what = f"no patient in column {columns.patient!r}{more}"
     remedy = "fill it in: a patient in two parts of the data would spoil the evaluation"
-    problems = [
-        Problem(table.where(i), f"no patient in column {columns.patient!r}", remedy)
-        for i, cell in enumerate(cells)
-        if not cell
-    ]
-    return list(cells), problems
+    return list(cells), [Problem(table.where(empty[0]), what, remedy)]
+
+
+def without_patients(table: TableFile, candidates: Sequence[str]) -> Problem:
+    """The problem that no column is known to name the patients; the columns that may."""
+    near = f"; it may be {', '.join(map(repr, candidates))}" if candidates else ""
+    what = (
+        "no column is known to name the patients, and without them images of one patient may "
+        f"stand in training and in test{near}"
+    )
+    remedy = (
+        "set `patient_column`, or, if every image is of another patient (or you accept that), "
+        '`patients = "one_per_image"`'
+    )
+    return Problem(table.name, what, remedy)
 
 
 def cells_of(table: TableFile, columns: Columns, name: str) -> Sequence[str]:
@@ -139,20 +163,21 @@ def cells_of(table: TableFile, columns: Columns, name: str) -> Sequence[str]:
 
 
 def _recognised(table: TableFile) -> Columns:
+    """A native convention, else the usual names; covariates by their usual names in both."""
+    usual = {name: named(table, names) for name, names in _COVARIATES.items()}
+    found = {name: column for name, column in usual.items() if column}
     for columns, marks in _MARKS:
         if all(mark in table.columns for mark in marks):
-            there = {
-                n: column for n, column in columns.covariates.items() if column in table.columns
-            }
-            return replace(columns, covariates=there)
-    covariates = {name: _named(table, usual) for name, usual in _COVARIATES.items()}
+            native = {n: c for n, c in columns.covariates.items() if c in table.columns}
+            return replace(columns, covariates=found | native)
     return Columns(
-        image=_named(table, _IMAGE),
-        patient=_named(table, _PATIENT),
-        covariates={name: column for name, column in covariates.items() if column},
+        image=named(table, _IMAGE),
+        patient=named(table, PATIENT_NAMES),
+        covariates=found,
     )
 
 
-def _named(table: TableFile, usual: Sequence[str]) -> str:
-    """The first column with one of the usual names, or ""."""
-    return next((column for column in table.columns if fold(column) in usual), "")
+def named(table: TableFile, usual: Sequence[str]) -> str:
+    """The column with the first of the usual names that one has, or ""."""
+    folded = {fold(column): column for column in reversed(list(table.columns))}
+    return next((folded[name] for name in usual if name in folded), "")

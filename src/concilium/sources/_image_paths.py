@@ -13,16 +13,22 @@ from concilium.foundation.errors import Problem
 from concilium.sources._table_file import TableFile
 
 _WORD = re.compile(r"[^\W_]+")
+_ENDINGS = (".png", ".jpg", ".jpeg")
 _LEAST_MASKED = 4  # characters; shorter patient numbers do not tell who somebody is
 
 
 @dataclass(frozen=True)
 class LocatedImages:
-    """The file of each row, or None where it is missing; what is wrong; which rows lack a file."""
+    """The file of each row, or None where it is missing; what is wrong; which rows lack a file.
+
+    ``missing`` tells of ``num_missing`` rows; ``num_unnamed`` images of the folder have no row.
+    """
 
     files: Sequence[ImageFile | None]
     problems: Sequence[Problem]
     missing: Sequence[Problem]
+    num_missing: int = 0
+    num_unnamed: int = 0
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class _Folder:
     real: str
     inside: dict[str, bool] = field(default_factory=dict)
     by_name: dict[str, list[Path]] = field(default_factory=dict)
+    by_stem: dict[str, list[str]] = field(default_factory=dict)  # names of images; stem folded
 
 
 def locate(
@@ -47,9 +54,11 @@ def locate(
     """
     known = _Folder(folder, os.path.realpath(folder))
     files: list[ImageFile | None] = []
-    problems, missing = [], []
+    problems = []
+    missing: dict[tuple[str, str] | int, list[int]] = {}  # rows that lack a file, by the cause
     first: dict[Path, int] = {}
-    for i, name in enumerate(table.columns[column]):
+    names = table.columns[column]
+    for i, name in enumerate(names):
         shown = masked(name, patients[i] if patients else "")
         where = f"{table.where(i)}, image {shown!r}"
         found = _find(known, name)
@@ -57,7 +66,7 @@ def locate(
             problems.append(Problem(where, found, "give a path inside the data folder"))
             files.append(None)
         elif found is None:
-            missing.append(Problem(where, "is not there", "check the name and the folder"))
+            missing.setdefault(_cause(known, name) or i, []).append(i)
             files.append(None)
         elif first.setdefault(found, i) != i:
             what = f"stands in row {table.rows[first[found]]} already"
@@ -65,7 +74,14 @@ def locate(
             files.append(None)
         else:
             files.append(ImageFile(found, where))
-    return LocatedImages(files, problems, missing)
+    named = [masked(name, patients[i] if patients else "") for i, name in enumerate(names)]
+    return LocatedImages(
+        files,
+        problems,
+        [_missing(table, named, cause, rows) for cause, rows in missing.items()],
+        sum(map(len, missing.values())),
+        max(0, sum(map(len, _images(known).values())) - len(first)),
+    )
 
 
 def masked(name: str, patient: str) -> str:
@@ -74,18 +90,47 @@ def masked(name: str, patient: str) -> str:
     >>> masked("00001873_000.png", "1873")
     '[patient]_000.png'
     """
-    bare = patient.lstrip("0") if patient.isdigit() else patient
-    if not bare or bare not in name:
+    bare = patient.lstrip("0").casefold()
+    if not bare or bare not in name.casefold():
         return name
     if not bare.isalnum():
-        return name.replace(bare, "[patient]")
+        return re.sub(re.escape(patient), "[patient]", name, flags=re.IGNORECASE)
 
     def hide(match: re.Match[str]) -> str:
         word = match[0]
-        same = word.lstrip("0") == bare.lstrip("0") and len(word) >= _LEAST_MASKED
+        same = word.lstrip("0").casefold() == bare and len(word) >= _LEAST_MASKED
         return "[patient]" if same else word
 
     return _WORD.sub(hide, name)
+
+
+def _cause(folder: _Folder, name: str) -> tuple[str, str] | None:
+    """In what the name of a missing image differs from a file's: ("ending", ".jpg"), ("case", "").
+
+    Nothing else is compared: the nearest other name may be another patient's.
+    """
+    bare = PureWindowsPath(name).name
+    stems = (bare.casefold(), PureWindowsPath(bare).stem.casefold())
+    near = [file for stem in stems for file in _images(folder).get(stem, [])]
+    if any(file.casefold() == bare.casefold() for file in near):
+        return "case", ""
+    return ("ending", Path(near[0]).suffix) if near else None
+
+
+def _missing(
+    table: TableFile, shown: Sequence[str], cause: tuple[str, str] | int, rows: Sequence[int]
+) -> Problem:
+    """The problem of the rows whose images are missing by one cause; without a cause, of a row."""
+    where = f"{table.where(rows[0])}, image {shown[rows[0]]!r}"
+    more = f" (and in {len(rows) - 1:,} more rows)" if len(rows) > 1 else ""
+    match cause:
+        case ("ending", ending):
+            what = f"is not there, but an image of this name ending in {ending!r} is{more}"
+            return Problem(where, what, f"end the name in {ending!r}")
+        case ("case", _):
+            what = f"is not there, but with other upper and lower case letters it is{more}"
+            return Problem(where, what, "write the name as the file's")
+    return Problem(where, "is not there", "check the name and the folder")
 
 
 def _find(folder: _Folder, name: str) -> Path | str | None:
@@ -128,6 +173,16 @@ def _is_inside(folder: _Folder, file: Path) -> bool:
 
 def _below(path: str, folder: str) -> bool:
     return os.path.commonpath([path, folder]) == folder
+
+
+def _images(folder: _Folder) -> dict[str, list[str]]:
+    """The names of all PNG and JPG files below the folder, by their stems (folded)."""
+    if not folder.by_stem:
+        for name, places in _index(folder).items():
+            path = Path(name)
+            if path.suffix.casefold() in _ENDINGS and name[0] != ".":
+                folder.by_stem.setdefault(path.stem.casefold(), []).extend([name] * len(places))
+    return folder.by_stem
 
 
 def _index(folder: _Folder) -> dict[str, list[Path]]:

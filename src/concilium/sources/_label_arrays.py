@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from concilium.data.dataset import NO_PATIENTS, PATIENTS
 from concilium.data.table import ExamTable, patient_codes
 from concilium.foundation.checks import suggestion
 from concilium.foundation.errors import DataError, Problem
 from concilium.labels.schema import LabelSchema, fold
 from concilium.labels.states import State
 from concilium.labels.vocabularies import is_no_finding
+from concilium.sources._conventions import PATIENT_NAMES
 from concilium.sources._covariates import Column, covariate_of_array, unknown_column
 from concilium.sources._label_names import label_names
 from concilium.sources._npz import Archive
@@ -99,8 +101,9 @@ def table_of(
     names = dict.fromkeys(name for part in parts for name in part.covariates)
     columns = {name: _joined(parts, name) for name in names}
     notes = {key: text for part in parts for key, text in part.notes.items()}
-    if any(part.patients is None for part in parts):
-        notes["patients"] = "no patient identifiers: every image counts as a patient of its own"
+    silent = [part.archive.name for part in parts if part.patients is None]
+    if silent:
+        notes[PATIENTS] = f"{NO_PATIENTS} ({', '.join(silent)}: no array 'patient')"
     return ExamTable(schema, states, patient_codes(identifiers), columns), notes
 
 
@@ -178,9 +181,11 @@ def _names(archive: Archive, given: Sequence[str], count: int) -> tuple[str, ...
 
 
 def _patients(archive: Archive, count: int) -> list[str] | None:
-    if "patient" not in archive.names:
+    folded = {fold(array): array for array in archive.names}
+    name = next((folded[usual] for usual in PATIENT_NAMES if usual in folded), None)
+    if name is None:
         return None
-    patients = _texts(_column(archive, "patient", count))
+    patients = _texts(_column(archive, name, count))
     problems = [
         Problem(archive.where(row), "has no patient", "fill it in, so that patients stay whole")
         for row, patient in enumerate(patients)

@@ -22,14 +22,18 @@ from concilium.sources._table_file import TableFile
 States = npt.NDArray[np.int8]
 
 _VALUES = {
-    "1": State.PRESENT,
-    "1.0": State.PRESENT,
-    "0": State.ABSENT,
-    "0.0": State.ABSENT,
-    "-1": State.UNCERTAIN,
-    "-1.0": State.UNCERTAIN,
-    "": State.UNKNOWN,
+    **dict.fromkeys(("1", "1.0", "true", "yes"), State.PRESENT),
+    **dict.fromkeys(("0", "0.0", "false", "no"), State.ABSENT),
+    **dict.fromkeys(("-1", "-1.0"), State.UNCERTAIN),
+    **dict.fromkeys(("", "nan"), State.UNKNOWN),  # a table that pandas wrote may say NaN
 }
+_MEANING = "1, true or yes is present, 0, false or no absent, -1 uncertain, blank or NaN unknown"
+_MOST_QUOTED = 3
+
+
+def is_label_value(cell: str) -> bool:
+    """Whether a cell can stand in the column of a label, blank ones too."""
+    return cell.casefold() in _VALUES
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def states_of_columns(
     all_required: bool,
     no_finding_as_absent: bool,
 ) -> ReadStates:
-    """States from one column a label: 1 present, 0 absent, −1 uncertain, blank unknown.
+    """States from one column a label: 1 present, 0 absent, −1 uncertain, blank unknown; or words.
 
     ``others`` are columns that hold no label. A label without a column is unknown on every image,
     or a problem where ``all_required``. With ``no_finding_as_absent`` the blanks of an image whose
@@ -92,14 +96,12 @@ def states_of_columns(
     columns, problems = _columns(table, labels, others, all_required)
     states = np.full((len(table), len(labels.schema)), State.UNKNOWN, np.int8)
     for label, column in columns.items():
-        states[:, label], wrong = _values(table, column)
-        problems += wrong
+        states[:, label] = _values(table, column)
     said, notes = np.zeros(len(table), bool), {}
-    for column in table.columns:
-        if is_no_finding(column) and column not in others:
-            values, wrong = _values(table, column)
-            problems += wrong
-            said |= values == State.PRESENT
+    statements = [c for c in table.columns if is_no_finding(c) and c not in others]
+    for column in statements:
+        said |= _values(table, column) == State.PRESENT
+    problems += _no_values(table, [*columns.values(), *statements])
     contradictions = int(
         np.count_nonzero(said & (_findings(states, labels) == State.PRESENT).any(1))
     )
@@ -154,21 +156,40 @@ def _without_column(
     return [Problem(table.name, what, remedy)] if required else []
 
 
-def _values(table: TableFile, column: str) -> tuple[States, list[Problem]]:
-    values, first, inverse, counts = _distinct(table.columns[column])
-    problems = [
-        _problem(
-            table,
-            first[i],
-            counts[i],
-            f"column {column!r} holds {value!r}",
-            "1 is present, 0 absent, -1 uncertain, blank unknown",
-        )
-        for i, value in enumerate(values)
-        if value not in _VALUES
-    ]
-    states = np.array([_VALUES.get(value, State.UNKNOWN) for value in values], np.int8)
-    return states[inverse], problems
+def _values(table: TableFile, column: str) -> States:
+    """The states of a column (N,); what is no value of a label is unknown."""
+    cells = table.columns[column]
+    return np.array([_VALUES.get(cell.casefold(), State.UNKNOWN) for cell in cells], np.int8)
+
+
+def _no_values(table: TableFile, columns: Sequence[str]) -> list[Problem]:
+    """Cells that are no value of a label: a cause once, whether a column repeats or a value."""
+    problems = []
+    by_value: dict[str, dict[str, list[int]]] = {}
+    for column in columns:
+        wrong: dict[str, list[int]] = {}
+        for i, cell in enumerate(table.columns[column]):
+            if not is_label_value(cell):
+                wrong.setdefault(cell, []).append(i)
+        if len(wrong) > _MOST_QUOTED:
+            problems.append(_no_label_column(table, column, wrong))
+            continue
+        for value, rows in wrong.items():
+            by_value.setdefault(value, {})[column] = rows
+    for value, places in by_value.items():
+        rows = sorted({row for own in places.values() for row in own})
+        many = len(places) > 1
+        named = f"column{'s' * many} {' and '.join(map(repr, places))} hold{'s' * (not many)}"
+        problems.append(_problem(table, rows[0], len(rows), f"{named} {value!r}", _MEANING))
+    return problems
+
+
+def _no_label_column(table: TableFile, column: str, wrong: Mapping[str, list[int]]) -> Problem:
+    """The problem of a column of many different values that are none of a label."""
+    rows = [row for own in wrong.values() for row in own]
+    quoted = ", ".join(map(repr, list(wrong)[:_MOST_QUOTED]))
+    what = f"column {column!r} holds {len(wrong):,} different values such as {quoted}"
+    return _problem(table, min(rows), len(rows), what, f"is it a label? {_MEANING}")
 
 
 def _findings(states: States, labels: LabelNames) -> States:

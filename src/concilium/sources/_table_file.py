@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,16 @@ class TableFile:
     def where(self, index: int) -> str:
         """The place of a row in messages: "labels.csv, row 3"."""
         return f"{self.name}, row {self.rows[index]}"
+
+    def in_row_order(self, problems: Sequence[Problem]) -> list[Problem]:
+        """Problems in the order of their rows; those of no row first."""
+        start = f"{self.name}, row "
+
+        def row(problem: Problem) -> int:
+            number = re.match(r"\d+", problem.where.removeprefix(start))
+            return int(number[0]) if number and problem.where.startswith(start) else 0
+
+        return sorted(problems, key=row)
 
     def missing(self, column: str, setting: str) -> Problem | None:
         """The problem that a column is not there, or None."""

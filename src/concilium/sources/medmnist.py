@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from concilium.data.dataset import Dataset
+from concilium.data.dataset import NO_PATIENTS, PATIENTS, Dataset
 from concilium.data.image_cache import Images, cached_images, file_stamp, fingerprint
 from concilium.data.images import ImageForm, Resize
 from concilium.data.table import ExamTable
@@ -58,8 +58,8 @@ class MedMNIST(Source):
         parts = np.repeat(list(_PARTS.values()), list(counts.values()))
         table = ExamTable(schema, states, np.arange(len(states)), {"part": parts})
         notes = {
-            "patients": "the archive tells none: every image counts as a patient of its own, and "
-            "one patient's images may stand in several parts of the data",
+            PATIENTS: f"{NO_PATIENTS}; MedMNIST gives none, and one patient's images may stand in "
+            "several parts of the data",
         }
         title = f"MedMNIST archive, {len(states):,} images"
         images = self._images(archive, len(states), cache)

@@ -13,11 +13,16 @@ from concilium.labels.uncertainty import UncertaintyPolicy, resolve
 from concilium.studies.configuration import Study
 
 
-def columns_of(schema: LabelSchema, names: Sequence[str], where: str) -> list[int]:
-    """Columns of labels by their names or aliases. Raises LabelError with every unknown name."""
+def columns_of(
+    schema: LabelSchema, names: Sequence[str], where: str, meaning: str = ""
+) -> list[int]:
+    """Columns of labels by their names or aliases. Raises LabelError with every unknown name.
+
+    ``meaning`` ends each remedy: what the names are for.
+    """
     known = (*schema.names, *schema.aliases)
     problems = [
-        Problem(where, f"unknown label {name!r}", suggestion(name, known))
+        Problem(where, f"unknown label {name!r}", suggestion(name, known) + meaning)
         for name in names
         if schema.find(name) is None
     ]

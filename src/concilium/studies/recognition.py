@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from concilium.foundation.errors import DataError, Problem
@@ -22,24 +23,24 @@ _MARKS = {
 _OUTPUTS = {"logits", "labels", "model"}  # outputs of several networks: features, too
 
 
-def recognise(path: Path, vocabulary: str = "") -> Choice:
+def recognise(path: Path, given: Mapping[str, Any] = MappingProxyType({})) -> Choice:
     """The source that reads a folder of images, a table among images, or one or more archives.
 
-    ``vocabulary`` names the labels where the data do not. Raises DataError for anything else.
+    ``given`` are settings of the source, where the data do not say it themselves. Raises DataError
+    for anything else.
     """
-    named = {"vocabulary": vocabulary} if vocabulary else {}
     if path.is_dir():
         archives = sorted(path.glob("*.npz"))
         if archives and not any(_is_table(file) for file in path.iterdir()):
-            return _archives(archives, named)
-        return Choice(name="image_folder", folder=str(path), **named)
+            return _archives(archives, given)
+        return Choice(name="image_folder", **{"folder": str(path), **given})
     if not path.exists():
         raise DataError(Problem(str(path), "there is no such file or folder", "check the path"))
     if path.suffix == ".npz":
-        return _archives([path], named)
+        return _archives([path], given)
     if _is_table(path):
         own = {"folder": str(path.parent), "table": str(path)}
-        return Choice(name="image_folder", **own, **named)
+        return Choice(name="image_folder", **{**own, **given})
     remedy = "give a folder of images with its table, a table, an .npz archive or a study (.toml)"
     raise DataError(Problem(str(path), "is none of the things that can be read", remedy))
 
@@ -57,7 +58,7 @@ def as_toml(choice: Choice, labels: Sequence[str] = ()) -> str:
     return f"[data]\nsource = {{{pairs}}}{kept}"
 
 
-def _archives(paths: list[Path], named: Mapping[str, Any]) -> Choice:
+def _archives(paths: list[Path], given: Mapping[str, Any]) -> Choice:
     archives = opened(paths)
     kinds = {_kind(archive) for archive in archives}
     if len(kinds) > 1:
@@ -65,12 +66,11 @@ def _archives(paths: list[Path], named: Mapping[str, Any]) -> Choice:
         raise DataError(Problem(str(paths[0].parent), what, "give one of them"))
     kind, files = kinds.pop(), [str(path) for path in paths]
     if kind == "array_bundle":
-        return Choice(name=kind, files=files, **named)
+        return Choice(name=kind, files=files, **given)
     if len(files) > 1 and kind == "medmnist":
         what = "holds several MedMNIST archives"
         raise DataError(Problem(str(paths[0].parent), what, "give one of them"))
-    own = {} if kind == "medmnist" else named
-    return Choice(name=kind, file=files if len(files) > 1 else files[0], **own)
+    return Choice(name=kind, file=files if len(files) > 1 else files[0], **given)
 
 
 def _kind(archive: Archive) -> str:
