@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import errno
+import re
 import subprocess
 import sys
+from collections.abc import Iterable
+from typing import Any, get_type_hints
 
 import pytest
+from typer.models import ParameterInfo
 
 from concilium.cli import main as command_line
+from concilium.cli import meanings
 from concilium.cli.main import explain
 from concilium.foundation.components import KINDS, describe, names
 from concilium.foundation.errors import CheckpointError, DataError
+from concilium.labels.vocabularies import VOCABULARIES
+from concilium.studies.configuration import PRESETS
 
 from .conftest import Command
 
@@ -24,6 +31,48 @@ def test_the_help_of_every_command_has_an_example(concilium: Command, name: str)
     shown = concilium(name, "--help")
     assert shown.code == 0
     assert f"Example: concilium {name}" in " ".join(shown.out.split())
+
+
+def words(text: str) -> str:
+    """The words of a text, without what draws boxes and what marks code."""
+    return " ".join(re.sub("[│╭╮╰╯─]", " ", text.replace("`", "")).split())
+
+
+def parameters() -> Iterable[tuple[str, str, ParameterInfo]]:
+    """Command, parameter and what it was declared with, for every argument and option."""
+    for own in command_line.app.registered_commands:
+        assert own.callback is not None
+        assert own.name is not None
+        hints: dict[str, Any] = get_type_hints(own.callback, include_extras=True)
+        for name, hint in hints.items():
+            for info in getattr(hint, "__metadata__", ()):
+                yield own.name, name, info
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "info"), [pytest.param(*own, id="-".join(own[:2])) for own in parameters()]
+)
+def test_the_help_says_what_every_argument_and_option_is(
+    concilium: Command, command: str, name: str, info: ParameterInfo
+) -> None:
+    assert info.help, f"{name} has no help"
+    assert words(info.help) in words(concilium(command, "--help").out)
+
+
+def test_the_help_of_run_shows_how_a_method_takes_another_loss(concilium: Command) -> None:
+    shown = words(concilium("run", "--help").out)
+    assert 'below [methods.mine]: loss = {name = "focal", gamma = 2}' in shown
+    assert 'loss = {name = "my_package.my_loss", strength = 0.5}' in shown
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["concilium", "concilium.cli.main"])
+def test_the_command_line_runs_as_a_module(module: str) -> None:
+    for arguments, code in ((["--version"], 0), (["list", "loses"], 2)):
+        command = [sys.executable, "-W", "error", "-m", module, *arguments]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+        assert (done.stdout + done.stderr).startswith("concilium")
 
 
 def test_the_help_lists_every_command(concilium: Command) -> None:
@@ -51,13 +100,29 @@ def test_the_help_loads_nothing_heavy() -> None:
 def test_the_list_of_a_kind_has_every_choice_with_its_settings(
     concilium: Command, kind: str
 ) -> None:
-    words = " ".join(concilium("list", kind).out.split())
+    shown = " ".join(concilium("list", kind).out.split())
     for name in names(kind):
         described = describe(kind, name)
-        assert f"{name} {described.summary}" in words
-        assert " ".join(described.reference.split()) in words
+        assert f"{name} {described.summary}" in shown
+        assert " ".join(described.reference.split()) in shown
         for key, default in described.settings.items():
-            assert " ".join(f"{key} = {default}".split()) in words
+            assert " ".join(f"{key} = {default}".split()) in shown
+
+
+def test_every_preset_is_listed_with_what_it_is_and_what_it_is_made_of(concilium: Command) -> None:
+    shown = " ".join(concilium("list", "methods").out.split())
+    assert set(meanings.METHODS) == set(PRESETS)
+    for name, own in PRESETS.items():
+        made_of = " ".join(f"{key} = {value!r}" for key, value in own.items())
+        assert f"{name} {meanings.METHODS[name]} {made_of}" in shown
+
+
+def test_every_vocabulary_is_listed_with_its_labels(concilium: Command) -> None:
+    shown = " ".join(concilium("list", "vocabularies").out.split())
+    assert set(meanings.VOCABULARIES) == set(VOCABULARIES)
+    for name, schema in VOCABULARIES.items():
+        assert f"{name} {meanings.VOCABULARIES[name][0]}: {len(schema)} labels" in shown
+        assert f"labels = {', '.join(schema.names)}" in shown
 
 
 def test_the_whole_list_has_every_choice(concilium: Command) -> None:
@@ -65,6 +130,7 @@ def test_the_whole_list_has_every_choice(concilium: Command) -> None:
     for kind in KINDS:
         assert f"\n{kind}\n" in shown
         assert all(f"  {name} " in shown for name in names(kind))
+    assert all(f"  {name} " in shown for name in (*PRESETS, *VOCABULARIES))
 
 
 def test_the_paper_of_a_choice_is_shown(concilium: Command) -> None:
@@ -94,7 +160,7 @@ def test_a_wrong_usage_ends_with_2_and_without_a_traceback(
     [
         (DataError("row 3: no label"), 2, "concilium: row 3: no label\n"),
         (CheckpointError("no checkpoint is whole"), 1, "concilium: no checkpoint is whole\n"),
-        (KeyboardInterrupt(), 130, "concilium: stopped; what is committed stays"),
+        (KeyboardInterrupt(), 130, "concilium: stopped\n"),  # nothing that could be resumed
         (PermissionError(errno.EACCES, "Permission denied", "/x"), 1, "/x: Permission denied; "),
         (OSError(errno.ENOSPC, "No space left on device"), 1, "No space left on device; free"),
         (MemoryError(), 1, "the memory does not suffice"),

@@ -57,6 +57,34 @@ def test_evaluating_at_the_point_of_the_study_gives_the_result_of_the_run(
     assert written["test"] == result(finished, method, 1)["test"]
 
 
+def test_the_method_evaluated_by_default_is_concilium(concilium: Command, finished: Path) -> None:
+    assert concilium("evaluate", finished).code == 0
+    assert (finished / "evaluation-concilium-seed-0-fold-0-specificity-0.9.json").exists()
+
+
+def test_without_concilium_the_first_method_is_evaluated(
+    concilium: Command, finished: Path
+) -> None:
+    study = json.loads((finished / "study.json").read_text(encoding="utf-8"))
+    study["methods"] = {name: study["methods"][name] for name in ("fedavg", "local_only")}
+    (finished / "study.json").write_text(json.dumps(study), encoding="utf-8")
+    said = concilium("evaluate", finished)
+    assert said.code == 0, said.err
+    assert (finished / "evaluation-fedavg-seed-0-fold-0-specificity-0.9.json").exists()
+
+
+def test_evaluating_a_method_needs_no_loss_of_another_one(
+    concilium: Command, finished: Path
+) -> None:
+    study = json.loads((finished / "study.json").read_text(encoding="utf-8"))
+    study["methods"]["local_only"]["loss"] = {"name": "not_installed.loss"}
+    (finished / "study.json").write_text(json.dumps(study), encoding="utf-8")
+    assert concilium("evaluate", finished, "--method", "fedavg").code == 0
+    refused = concilium("evaluate", finished, "--method", "local_only")
+    assert refused.code == 2
+    assert "cannot import 'not_installed.loss'" in refused.err
+
+
 def test_a_lower_specificity_finds_more(concilium: Command, finished: Path) -> None:
     found = []
     for specificity in (0.95, 0.5):
@@ -90,6 +118,8 @@ def test_other_operating_points_are_named_in_table_and_file(
         (("--seed", 7), "has no seed 7; known are: 0, 1"),
         (("--fold", 2), "has no fold 2; known are: 0"),
         (("--specificity", 1.0), "specificity=1 must be below 1"),
+        (("--sensitivity", 85), "sensitivity=85 must be below 1; give it as a fraction, 0.85"),
+        (("--specificity", 92.5), "specificity=92.5 must be below 1; give it as a fraction, 0.925"),
         (("--sensitivity", 0.0), "sensitivity=0.0 must be > 0"),
         (("--sensitivity", 0.9, "--specificity", 0.9), "exclude each other"),
     ],
@@ -175,6 +205,24 @@ def test_a_folder_that_is_no_run_is_refused(
     assert not files_below(tmp_path / "other")
 
 
+def test_the_report_of_an_unfinished_run_needs_one_finished_job(
+    concilium: Command, finished: Path
+) -> None:
+    results = sorted(finished.glob("methods/*/*/result.json"))
+    for path in results[1:]:
+        path.unlink()
+    said = concilium("report", finished)
+    assert said.code == 0, said.err
+    assert "5 of 6 jobs are not finished" in said.out
+    results[0].unlink()
+    (finished / "report.html").unlink()
+    said = concilium("report", finished)
+    assert said.code == 2
+    assert "holds no finished job" in said.err
+    assert not (finished / "report.html").exists()
+    assert "once one of its jobs" in concilium("report", "--help").out
+
+
 def test_an_unknown_reference_is_refused_with_a_suggestion(
     concilium: Command, finished: Path
 ) -> None:
@@ -202,10 +250,65 @@ def test_another_study_cannot_resume_a_run(
     assert "holds a run of another study" in said.err
 
 
+def test_interrupted_before_there_is_a_run_folder_nothing_is_to_be_resumed(
+    concilium: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("concilium.studies.assembly.load_data", interrupted)
+    said = concilium("run", write_study(tmp_path), "--out", tmp_path / "run")
+    assert (said.code, said.err) == (130, "concilium: stopped\n")
+    assert not (tmp_path / "run").exists()
+
+
+def test_interrupted_afterwards_it_is_said_how_to_go_on(
+    concilium: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("concilium.studies.run.run_job", interrupted)
+    said = concilium("run", write_study(tmp_path), "--out", tmp_path / "run")
+    expected = "concilium: stopped; what is committed stays, go on with --resume\n"
+    assert (said.code, said.err) == (130, expected)
+
+
+@pytest.mark.parametrize(
+    ("command", "unused", "used"),
+    [
+        ("inspect", ("linear", "iid", "bce"), ("feature_table",)),
+        ("split", ("linear", "bce"), ("feature_table", "iid")),
+        ("extract", ("bce",), ("feature_table", "iid", "linear")),
+        ("run", (), ("feature_table", "iid", "linear", "bce")),
+    ],
+)
+def test_a_command_is_stopped_by_the_choices_that_it_uses_alone(
+    concilium: Command, tmp_path: Path, command: str, unused: tuple[str, ...], used: tuple[str, ...]
+) -> None:
+    text = STUDY.replace("[split]", '[split]\npartitioner = "iid"')
+    text = text.replace("[methods.fedavg]", '[methods.fedavg]\nloss = "bce"')
+
+    def said_without(names: tuple[str, ...]) -> str:
+        without = text
+        for name in names:
+            without = without.replace(f'"{name}"', f'"not_installed.{name}"')
+        study = write_study(tmp_path, without)
+        rest = () if command == "inspect" else ("--out", tmp_path / "out")
+        return concilium(command, study, *rest).err
+
+    if unused:
+        assert "not_installed" not in said_without(unused)
+    said = said_without((*unused, *used))
+    assert all(f"cannot import 'not_installed.{name}'" in said for name in used)
+    assert not any(f"not_installed.{name}'" in said for name in unused)
+
+
 def test_split_saves_every_division_with_its_proof(concilium: Command, tmp_path: Path) -> None:
     said = concilium("split", write_study(tmp_path), "--out", "parts")
     assert said.code == 0, said.err
     assert "Patients shared: train/validation 0, train/test 0, validation/test 0." in said.out
+    assert "Images, patients, positives of each label: training / validation / test" in said.out
     assert all(label in said.out for label in LABELS)
     for seed in (0, 1):
         folder = tmp_path / "parts" / "splits" / f"seed-{seed}-fold-0"
@@ -253,6 +356,9 @@ def test_extracted_features_make_a_study_of_the_same_hospitals_parts_and_labels(
     said = concilium("extract", study, "--out", "features")
     assert said.code == 0, said.err
     assert "is untrained" in said.out
+    assert "  concilium: FedAvg weighted by what" in said.out
+    assert "  pooled_exact: all exams in one place" in said.out
+    assert "Only exact heads: on frozen features" in said.out
     assert concilium("split", study, "--out", "original").code == 0
     assert concilium("split", "features/study.toml", "--out", "again").code == 0
     place = Path("splits") / "seed-0-fold-0"

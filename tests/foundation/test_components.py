@@ -136,8 +136,36 @@ def test_a_file_without_a_choice_is_refused(foreign: Foreign) -> None:
 
 
 def test_a_choice_that_is_no_dataclass_is_refused(foreign: Foreign) -> None:
-    with pytest.raises(ComponentError, match="exactly one frozen dataclass"):
+    with pytest.raises(ComponentError, match=r"exactly one frozen dataclass .* is no dataclass"):
         find("weightings", foreign(MINE.replace("@dataclass(frozen=True)\n", "")))
+
+
+def test_a_choice_that_is_not_frozen_is_refused_with_a_remedy(foreign: Foreign) -> None:
+    name = foreign(MINE.replace("(frozen=True)", ""))
+    said = r"FixedSay is not frozen; write @dataclass\(frozen=True\) above it"
+    with pytest.raises(ComponentError, match=said):
+        find("weightings", name)
+
+
+def test_the_name_of_a_class_is_answered_with_that_of_its_module(foreign: Foreign) -> None:
+    name = foreign(MINE)
+    with pytest.raises(ComponentError, match=f"name the module, not the class: '{name}'"):
+        find("weightings", f"{name}.FixedSay")
+    with pytest.raises(ComponentError, match="install the package, or put its folder on"):
+        find("weightings", f"{name}.Nothing")
+
+
+def test_a_class_that_is_in_no_package_is_sent_into_one(foreign: Foreign, tmp_path: Path) -> None:
+    package = foreign(MINE).split(".")[0]
+    (tmp_path / package / "__init__.py").write_text(MINE)
+    with pytest.raises(ComponentError, match="name a module, not a class: move it into a module"):
+        find("weightings", f"{package}.FixedSay")
+
+
+@pytest.mark.parametrize("name", [".mine", "my-package.mine", "mine.", "folder/mine.py"])
+def test_what_is_no_dotted_name_is_refused(name: str) -> None:
+    with pytest.raises(ComponentError, match="is no dotted name; give a module as Python imports"):
+        find("weightings", name)
 
 
 def test_a_description_has_the_first_line_and_every_setting(foreign: Foreign) -> None:

@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from concilium.studies.configuration import Study
     from concilium.studies.reevaluation import OperatingPoint
 
 Cell = tuple[str, tuple[str, ...], str]  # a column's title, where its values stand, their form
@@ -38,7 +39,10 @@ MEANING = (
 
 def command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    method: Annotated[str, typer.Option(help="Which method of the study.")] = "concilium",
+    method: Annotated[
+        str | None,
+        typer.Option(help="Which method; default concilium, or else the first of the study."),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Which seed; default the first of the study.")
     ] = None,
@@ -72,14 +76,22 @@ def command(
     point = _point(specificity, sensitivity, alerts_per_100) or OperatingPoint(
         "specificity", study.evaluation.specificity
     )
-    job = Job(method, study.seeds[0] if seed is None else seed, fold)
+    job = Job(method or default_method(study), study.seeds[0] if seed is None else seed, fold)
     test = evaluate_again(run, job, cache_folder(), point)
     console = Console()
-    where = f"{method}, seed {job.seed}, fold {fold}, test exams of all hospitals"
+    where = f"{job.method}, seed {job.seed}, fold {fold}, test exams of all hospitals"
     _print(console, plain(_with_rates(test)), where, point.describe())
-    out = run / f"evaluation-{method}-seed-{job.seed}-fold-{fold}-{point.kind}-{point.value:g}.json"
+    out = (
+        run
+        / f"evaluation-{job.method}-seed-{job.seed}-fold-{fold}-{point.kind}-{point.value:g}.json"
+    )
     write_json(out, {"job": vars(job), "operating_point": vars(point), "test": test})
     console.print(f"Written: {out}", soft_wrap=True)
+
+
+def default_method(study: Study) -> str:
+    """The method that is evaluated unless another one is named."""
+    return "concilium" if "concilium" in study.methods else next(iter(study.methods))
 
 
 def _point(

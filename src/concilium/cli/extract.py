@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 PRETRAINED = "efficientnet_lite0"  # brings its weights with it
+WHY = (
+    "Only exact heads: on frozen features one exchange of sums solves them, without a round. "
+    "Other methods train in rounds: to add one, set training.rounds and add [methods.NAME]."
+)
 
 
 def command(
@@ -22,6 +29,7 @@ def command(
 
     Example: `concilium extract studies/nih_pretrained.toml --out features`
     """
+    import numpy as np
     from rich.console import Console
 
     from concilium.cli.places import cache_folder
@@ -30,7 +38,7 @@ def command(
     from concilium.studies.feature_files import check_empty, extract, write_features
 
     console = Console()
-    own = checked_study(study)
+    own = checked_study(study, ("data", "split", "network"))
     check_empty(out)
     architecture = own.network.architecture.name
     if not own.network.weights and architecture != PRETRAINED:
@@ -45,11 +53,23 @@ def command(
         [
             file.file,
             f"{len(file.arrays['features']):,}",
-            f"{len(set(file.arrays['patient'].tolist())):,}",
+            f"{len(np.unique(file.arrays['patient'])):,}" if "patient" in file.arrays else "–",
             f"{file.arrays['features'].shape[1]:,}",
             f"{(out / file.file).stat().st_size / 1e6:.1f}",
         ]
         for file in files
     ]
     print_table(console, ["file", "images", "patients", "features", "MB"], rows)
+    _print_methods(console, written)
     console.print(f"Train on them: concilium run {written}", soft_wrap=True, highlight=False)
+
+
+def _print_methods(console: Console, written: Path) -> None:
+    """The methods of the study that was written, and why they are these."""
+    from concilium.cli.meanings import METHODS
+    from concilium.studies.configuration import read_study
+
+    console.print(f"\n{written} has these methods:", soft_wrap=True, highlight=False)
+    for name in read_study(written).methods:
+        console.print(f"  {name}: {METHODS[name]}", highlight=False)
+    console.print(WHY, style="dim", highlight=False)

@@ -9,15 +9,16 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-METHODS = "methods"
+METHODS, VOCABULARIES = "methods", "vocabularies"
+Choices = list[tuple[str, str, str, dict[str, str]]]  # name, line, paper, settings
 
 
 def command(
     kind: Annotated[
-        str, typer.Argument(help="losses, sources, partitioners, …; all kinds if left out.")
+        str, typer.Argument(help="losses, methods, vocabularies, …; all kinds if left out.")
     ] = "",
 ) -> None:
-    """List the choices that a study file can name: sources, networks, losses, heads, metrics, …
+    """List what a study file can name: sources, losses, metrics, methods, vocabularies, …
 
     With a kind, each one also with its paper and its settings.
 
@@ -29,7 +30,7 @@ def command(
     from concilium.foundation.components import KINDS
 
     console = Console(highlight=False)
-    kinds = (*KINDS, METHODS)
+    kinds = (*KINDS, METHODS, VOCABULARIES)
     if kind:
         one_of(kinds, kind=kind)
         _print_details(console, kind)
@@ -63,24 +64,40 @@ def _print_details(console: Console, kind: str) -> None:
         if reference and reference != summary:
             console.print(Padding(escape(reference), (0, 0, 0, 4)), style="dim")
         for key, default in settings.items():
-            console.print(f"    {escape(f'{key} = {default}')}")
+            console.print(Padding(escape(f"{key} = {default}"), (0, 0, 0, 4)))
 
 
-def _choices(kind: str) -> list[tuple[str, str, str, dict[str, str]]]:
+def _choices(kind: str) -> Choices:
     """Name, line, paper and settings of every choice of a kind."""
     from concilium.foundation.components import describe, names
 
     if kind == METHODS:
         return _presets()
+    if kind == VOCABULARIES:
+        return _vocabularies()
     found = (describe(kind, name) for name in names(kind))
     return [(d.name, d.summary, d.reference, dict(d.settings)) for d in found]
 
 
-def _presets() -> list[tuple[str, str, str, dict[str, str]]]:
-    """The methods that a study can name without settings: what each is made of."""
+def _presets() -> Choices:
+    """The methods that a study can name without settings: what each is, and is made of."""
+    from concilium.cli import meanings
     from concilium.studies.configuration import PRESETS
 
     return [
-        (name, ", ".join(f"{key} = {value}" for key, value in own.items()), "", {})
+        (name, meanings.METHODS[name], "", {key: repr(value) for key, value in own.items()})
         for name, own in PRESETS.items()
     ]
+
+
+def _vocabularies() -> Choices:
+    """The lists of labels that sources know by name, with their labels."""
+    from concilium.cli import meanings
+    from concilium.labels.vocabularies import VOCABULARIES as KNOWN
+
+    found: Choices = []
+    for name, schema in KNOWN.items():
+        collection, paper = meanings.VOCABULARIES[name]
+        line = f"{collection}: {len(schema)} labels"
+        found.append((name, line, paper, {"labels": ", ".join(schema.names)}))
+    return found

@@ -20,6 +20,7 @@ from concilium.cli import (
     run,
     split,
 )
+from concilium.cli.stopping import StoppedError
 from concilium.foundation.errors import ConciliumError, InputError
 
 EXIT_INPUT_ERROR = 2
@@ -62,11 +63,13 @@ def main() -> None:
         _end(str(error), EXIT_FAILURE)
     except OSError as error:
         _end(explain(error), EXIT_FAILURE)
+    except StoppedError as stop:
+        _end(str(stop), EXIT_INTERRUPTED)
     except MemoryError:
         _end("the memory does not suffice: use smaller images, or fewer workers", EXIT_FAILURE)
     except SystemExit as end:
         if end.code == EXIT_INTERRUPTED:
-            _say("stopped; what is committed stays, go on with --resume")
+            _say("stopped")
         raise
 
 
@@ -94,3 +97,7 @@ def _say(text: str) -> None:
 def _end(text: str, code: int) -> NoReturn:
     _say(text)
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

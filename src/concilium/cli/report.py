@@ -13,7 +13,8 @@ def command(
 ) -> None:
     """Write the report of a run again: one HTML file that opens offline.
 
-    Also for a run that is not finished: it shows the methods that are.
+    Also for a run that is not finished, once one of its jobs (a method at a seed and fold) is: it
+    then shows what is finished.
 
     Example: `concilium report runs/demo`
     """

@@ -18,6 +18,14 @@ def command(
 ) -> None:
     """Run a study: train every method at every seed, assess on test, write the report.
 
+    A method of the study takes another loss by its name, with settings, or from your own package
+    by the dotted name of its module:
+
+    - below `[methods.mine]`: `loss = {name = "focal", gamma = 2}`
+    - below `[methods.ours]`: `loss = {name = "my_package.my_loss", strength = 0.5}`
+
+    So do sources, networks and all that `concilium list` shows.
+
     Example: `concilium run studies/nih_radiographs.toml`
     """
     from concilium.cli.execution import execute

@@ -43,7 +43,7 @@ def command(
     from concilium.studies.label_checks import check_labels
     from concilium.studies.run import division_folder, one_each_division
 
-    own = checked_study(study)
+    own = checked_study(study, ("data", "split"))
     dataset = assembly.load_data(own, cache_folder())
     check_labels(dataset, own, assembly.policy_of(own))
     divisions = {job: divide(dataset, own, job.seed, job.fold) for job in one_each_division(own)}
@@ -55,14 +55,14 @@ def command(
         if i == 0:
             _print_counts(console, dataset, division)
             _print_shifts(console, describe_shifts(dataset.table, division.partition))
-        _print_proof(console, division)
+        _print_proof(console, division, dataset)
     for job, division in divisions.items():
         save_division(division_folder(folder, job), dataset, division)
     console.print(f"\nWritten: {folder}", soft_wrap=True)
 
 
 def _print_counts(console: Console, dataset: Dataset, division: Division) -> None:
-    """Label by hospital: positives in training / validation / test; some hospitals abreast."""
+    """What each hospital has in training / validation / test; some hospitals abreast."""
     from concilium.cli.tables import print_table
 
     names = division.partition.clients
@@ -71,7 +71,7 @@ def _print_counts(console: Console, dataset: Dataset, division: Division) -> Non
         counted = [_counts(dataset, division, k) for k in clients]
         labels = ("images", "patients", *dataset.table.schema.names)
         rows = [[label, *cells] for label, *cells in zip(labels, *counted, strict=True)]
-        title = "Positives: training / validation / test"
+        title = "Images, patients, positives of each label: training / validation / test"
         print_table(console, ["label", *(names[k] for k in clients)], rows, title)
     console.print("[dim]–: the hospital does not annotate the label in training and validation")
 
@@ -142,8 +142,10 @@ def _most_shifted(shifts: HospitalShifts, client: int) -> str:
     )
 
 
-def _print_proof(console: Console, division: Division) -> None:
-    """Images and patients of the parts, and how many patients any two parts share."""
+def _print_proof(console: Console, division: Division, dataset: Dataset) -> None:
+    """Images and patients of the parts, and how many patients any two parts share, if told."""
+    from concilium.data.dataset import NO_PATIENTS, PATIENTS
+
     proof = division.proof
     parts = ", ".join(
         f"{part} {proof.images[part]:,} images of {proof.patients[part]:,} patients"
@@ -151,4 +153,7 @@ def _print_proof(console: Console, division: Division) -> None:
     )
     console.print(f"{parts}.", highlight=False)
     shared = ", ".join(f"{pair} {count}" for pair, count in proof.shared_patients.items())
-    console.print(f"Patients shared: {shared}.", highlight=False)
+    if PATIENTS in dataset.notes:
+        console.print(f"[yellow]{NO_PATIENTS.capitalize()}, so none can be shown to be apart.")
+    else:
+        console.print(f"Patients shared: {shared}.", highlight=False)

@@ -3,7 +3,7 @@
 A folder of choices (losses, sources, networks, …) has a ``contract.py`` that defines the kind;
 every other module in it is one choice, and its file name is its name in a study file. A choice
 is a frozen dataclass that implements the contract; its fields are its settings. A dotted name
-("my_package.my_loss") finds a choice in somebody else's package.
+("my_package.my_loss") finds a choice in somebody else's package: it names the module.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -134,11 +135,25 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def _import_foreign(kind: str, name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        remedy = "give a module as Python imports it: my_package.my_module"
+        raise ComponentError(Problem(kind, f"{name!r} is no dotted name", remedy))
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        remedy = "install the package, or put its folder on PYTHONPATH"
+        remedy = _instead_of_class(name) or "install the package, or put its folder on PYTHONPATH"
         raise ComponentError(Problem(kind, f"cannot import {name!r}: {error}", remedy)) from None
+
+
+def _instead_of_class(name: str) -> str:
+    """What to name in place of a class, or nothing where the name is not that of one."""
+    package, _, last = name.rpartition(".")
+    found = getattr(sys.modules.get(package), last, None)  # the attempt has imported the package
+    if not inspect.isclass(found):
+        return ""
+    if "." not in found.__module__:
+        return "name a module, not a class: move it into a module of a package"
+    return f"name the module, not the class: {found.__module__!r}"
 
 
 def _the_choice(kind: str, module: ModuleType) -> type:
@@ -151,12 +166,14 @@ def _the_choice(kind: str, module: ModuleType) -> type:
         and issubclass(item, contract)
         and item.__module__ == module.__name__
     ]
-    if len(found) != 1 or not dataclasses.is_dataclass(found[0]):
+    rule = f"must define exactly one frozen dataclass derived from {contract.__name__}"
+    if len(found) != 1:
+        raise ComponentError(Problem(module.__name__, f"{rule}, has {len(found)}"))
+    parameters = vars(found[0]).get("__dataclass_params__")
+    if parameters is None or not parameters.frozen:
+        what = "not frozen" if parameters else "no dataclass"
+        remedy = "write @dataclass(frozen=True) above it"
         raise ComponentError(
-            Problem(
-                module.__name__,
-                f"must define exactly one frozen dataclass derived from {contract.__name__}, "
-                f"has {len(found)}",
-            )
+            Problem(module.__name__, f"{rule}: {found[0].__name__} is {what}", remedy)
         )
     return found[0]

@@ -91,7 +91,7 @@ def check(study: Study, file: str, tables: Sequence[str] = TABLES) -> None:
     problems: list[Problem] = []
 
     def attempt(where: str, build: Callable[[], object]) -> None:
-        if where.split(".")[0] not in tables:
+        if where.partition(".")[0] not in tables:
             return
         try:
             build()

@@ -43,7 +43,10 @@ class OperatingPoint:
         one_of(KINDS, kind=self.kind)
         positive(**{self.kind: self.value})
         if self.kind != "alerts_per_100" and self.value >= 1:
-            raise InputError(f"{self.kind}={self.value:g} must be below 1")
+            what = f"{self.kind}={self.value:g} must be below 1"
+            percent = 1 < self.value < 100
+            remedy = f"give it as a fraction, {self.value / 100:g}" if percent else ""
+            raise InputError(Problem("", what, remedy))
 
     def __call__(self, sums: EvaluationSums) -> npt.NDArray[np.float64]:
         """Thresholds (L,) on calibrated scores; NaN where a label has none."""
