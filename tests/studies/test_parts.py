@@ -1,0 +1,173 @@
+"""Who holds what: each exam in one part of one hospital, with its labels, as its machines took it.
+
+Divisions, and the exams, networks and recipes that are made of them and of a study.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from concilium.data.acquisition import Acquisition
+from concilium.data.dataset import Dataset, Exams
+from concilium.data.splits import PARTS, Disjointness, Split
+from concilium.data.table import ExamTable
+from concilium.federation.sharing import travelling
+from concilium.labels.schema import LabelSchema
+from concilium.labels.uncertainty import UncertaintyPolicy
+from concilium.partitioners.contract import Partition
+from concilium.studies import assembly
+from concilium.studies.configuration import Study, parse_study
+from concilium.studies.division import Division, divide
+
+NUM_EXAMS = 12
+Hospitals = dict[str, dict[str, Exams]]
+
+
+def world() -> tuple[Dataset, Division]:
+    """12 patients, one image each: row i at hospital i mod 2, part i ÷ 2 mod 3.
+
+    Hospital A does not annotate label b; the machines of hospital B make brighter images.
+    """
+    rows = np.arange(NUM_EXAMS)
+    images = np.random.default_rng(0).integers(0, 200, (NUM_EXAMS, 8, 8), dtype=np.uint8)
+    states = np.ones((NUM_EXAMS, 2), np.int8)
+    table = ExamTable(LabelSchema(("a", "b"), {}), states, rows, {})
+    partition = Partition(
+        ("A", "B"),
+        rows % 2,
+        np.array([[True, False], [True, True]]),
+        {"B": Acquisition(brightness=0.2)},
+    )
+    split = Split((rows // 2 % 3).astype(np.int8))
+    proof = Disjointness({}, {}, {}, {})
+    return Dataset(table, images, "twelve"), Division(0, split, partition, proof)
+
+
+def hospitals() -> Hospitals:
+    return assembly.parts_of(*world(), UncertaintyPolicy())
+
+
+def study(**tables: Any) -> Study:
+    content = {
+        "title": "small",
+        "data": {"source": "phantom"},
+        "network": {"architecture": "mlp"},
+        "methods": {"fedavg": {}, "pooled": {}, "local_only": {}},
+    }
+    return parse_study({**content, **tables}, "small.toml")
+
+
+def test_each_row_is_in_one_part_of_one_hospital() -> None:
+    parts = hospitals()
+    patients = [own[part].patient for own in parts.values() for part in PARTS]
+    assert sorted(np.concatenate(patients).tolist()) == list(range(NUM_EXAMS))
+    for hospital, own in enumerate(parts.values()):
+        for number, part in enumerate(PARTS):
+            rows = own[part].patient
+            assert len(rows) == 2
+            assert (rows % 2 == hospital).all() and (rows // 2 % 3 == number).all()
+
+
+def test_pooled_parts_hold_the_exams_of_all_hospitals() -> None:
+    parts = hospitals()
+    pooled = assembly.pooled(parts)
+    for part in PARTS:
+        images = np.concatenate([np.asarray(own[part].images[:]) for own in parts.values()])
+        np.testing.assert_array_equal(np.asarray(pooled[part].images[:]), images)
+        known = np.concatenate([own[part].known for own in parts.values()])
+        np.testing.assert_array_equal(pooled[part].known, known)
+
+
+def test_what_a_hospital_does_not_annotate_is_unknown_to_it_but_not_to_the_test() -> None:
+    parts = hospitals()
+    for part in ("train", "validation"):
+        assert parts["A"][part].known.tolist() == [[True, False]] * 2
+    assert parts["A"]["test"].known.all()
+    assert all(own.known.all() for own in parts["B"].values())
+
+
+def test_a_hospitals_machines_took_all_its_images_and_no_others() -> None:
+    (dataset, _), parts = world(), hospitals()
+    for part in PARTS:
+        for name, brighter in (("A", 0), ("B", 51)):  # 0.2 × 255
+            own = parts[name][part]
+            expected = dataset.images[own.patient].astype(int) + brighter
+            np.testing.assert_array_equal(np.asarray(own.images[:]), expected.clip(0, 255))
+
+
+def table(num_patients: int = 60) -> Dataset:
+    """Features of 60 patients, two exams each, labels at random."""
+    generator = np.random.default_rng(0)
+    states = (generator.random((2 * num_patients, 2)) < 0.4).astype(np.int8)
+    patient = np.repeat(np.arange(num_patients), 2)
+    made = ExamTable(LabelSchema(("a", "b"), {}), states, patient, {})
+    return Dataset(made, generator.normal(size=(2 * num_patients, 4)).astype(np.float32), "sixty")
+
+
+def test_each_seed_splits_and_partitions_in_its_own_way() -> None:
+    dataset, own = table(), study(split={"hospitals": 3})
+    first, again, other = (divide(dataset, own, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.split.part, again.split.part)
+    np.testing.assert_array_equal(first.partition.client, again.partition.client)
+    assert not np.array_equal(first.split.part, other.split.part)
+    assert not np.array_equal(first.partition.client, other.partition.client)
+
+
+def test_each_seed_has_its_own_folds() -> None:
+    dataset, own = table(), study(split={"hospitals": 2, "folds": 3})
+    divisions = {(s, f): divide(dataset, own, s, f) for s in (1, 2) for f in (0, 1)}
+    tests = {key: tuple(found.split.rows("test")) for key, found in divisions.items()}
+    assert len(set(tests.values())) == 4
+
+
+def test_the_rows_of_a_division_are_every_row_once() -> None:
+    division = divide(table(), study(split={"hospitals": 3}), 0)
+    rows = [division.rows(k, part) for k in range(3) for part in PARTS]
+    assert sorted(np.concatenate(rows).tolist()) == list(range(120))
+    for part in PARTS:
+        own = np.concatenate([division.rows(k, part) for k in range(3)])
+        assert sorted(own.tolist()) == division.split.rows(part).tolist()
+
+
+def test_the_network_begins_where_its_seed_says() -> None:
+    dataset, own = table(), study()
+    digests = [travelling(assembly.network_of(own, dataset, s)).digest() for s in (0, 0, 1)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize(
+    ("method", "participation"), [("fedavg", 0.3), ("pooled", 1.0), ("local_only", 1.0)]
+)
+def test_only_a_federation_can_be_asked_in_part(method: str, participation: float) -> None:
+    own = study(training={"participation": 0.3, "evaluate_every": 4, "keep": "last"})
+    built = assembly.method_of(method, own.methods[method])
+    recipe = assembly.recipe_of(own, built, table().table.schema, 0)
+    assert recipe.schedule.participation == participation
+    assert (recipe.schedule.evaluate_every, recipe.keep) == (4, "last")
+
+
+def test_each_seed_draws_its_own_cohorts() -> None:
+    own = study()
+    built = assembly.method_of("fedavg", own.methods["fedavg"])
+    schema = table().table.schema
+    seeds = [assembly.recipe_of(own, built, schema, seed).schedule.seed for seed in (0, 0, 1)]
+    assert seeds[0] == seeds[1] != seeds[2]
+
+
+def test_settings_of_the_training_reach_it() -> None:
+    settings = {
+        "local_epochs": 3,
+        "batch_size": 7,
+        "optimizer": "adamw",
+        "weight_decay": 0.01,
+        "momentum": 0.4,
+        "clip_norm": 2.5,
+    }
+    made = assembly.training_of(study(training=settings), 0.02)
+    assert (made.epochs, made.batch_size, made.clip_norm) == (3, 7, 2.5)
+    optimizer = made.optimizer
+    assert (optimizer.name, optimizer.learning_rate) == ("adamw", 0.02)
+    assert (optimizer.weight_decay, optimizer.momentum) == (0.01, 0.4)

@@ -1,0 +1,39 @@
+"""Runs of whole studies: workers change nothing, and a run goes on with its own data only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from concilium.foundation.errors import DataError
+from tests.studies.test_same_numbers import essence, run, write_study
+
+
+@pytest.mark.slow
+def test_two_workers_give_the_results_of_one(tmp_path: Path) -> None:
+    path = write_study(tmp_path, rounds=2)
+    path.write_text(path.read_text().replace("seeds = [0]", "seeds = [0, 1]"))
+    one = run(path, tmp_path / "one")
+    path.write_text("workers = 2\n" + path.read_text())
+    two = run(path, tmp_path / "two")
+    assert len(one) == 4
+    np.testing.assert_equal(essence(two), essence(one))  # where NaN is NaN
+
+
+def test_a_run_does_not_go_on_with_other_data(tmp_path: Path) -> None:
+    """One label of one exam has changed; ``Dataset.digest`` says what else counts."""
+    path, out = write_study(tmp_path, rounds=0), tmp_path / "out"
+    text = path.read_text().replace("bootstrap = 20", "bootstrap = 0").replace('"mlp"', '"linear"')
+    path.write_text(text.replace("concilium]", "fedavg]").replace("[methods.local_only]", ""))
+    run(path, out)
+    before = (out / "results.json").read_bytes()
+    (out / "methods/fedavg/seed-0-fold-0/result.json").unlink()
+    with np.load(tmp_path / "features.npz") as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    arrays["labels"][-1, -1] = 1 - arrays["labels"][-1, -1]
+    np.savez(tmp_path / "features.npz", **arrays)
+    with pytest.raises(DataError, match="no longer those on which this run was made"):
+        run(path, out, resume=True)
+    assert (out / "results.json").read_bytes() == before
