@@ -33,7 +33,7 @@ def command(
     ] = "",
     patient_column: Annotated[str, typer.Option(help="The column of the patients.")] = "",
     one_per_image: Annotated[
-        bool, typer.Option("--one-per-image", help="There is one image of every patient.")
+        bool, typer.Option("--one-per-image", help='As patients = "one_per_image".')
     ] = False,
     hospital_column: Annotated[str, typer.Option(help="The column of the hospitals.")] = "",
 ) -> None:

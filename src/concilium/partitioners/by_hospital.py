@@ -52,7 +52,9 @@ def _missing(column: str, table: ExamTable) -> tuple[str, str]:
     """What is wrong where the covariate is not there, and what to do."""
     there = ", ".join(table.covariates) or "none"
     what = f"there is no column {column!r} among the covariates of the data ({there})"
-    near = suggestion(column, table.covariates) if table.covariates else ""
-    choose = near if near.startswith("did") else "set `column` to one of them."
-    setting = f'source.covariates = {{{column} = "…"}}'
-    return what, f"{choose} Or name the table's column in [data]: {setting}"
+    setting = f'in [data] name the table\'s column: source.covariates = {{{column} = "…"}}'
+    if not table.covariates:
+        return what, setting
+    near = suggestion(column, table.covariates)
+    choose = near if near.startswith("did") else "set `column` to one of them"
+    return what, f"{choose} Or {setting}" if choose.endswith("?") else f"{choose}, or {setting}"
