@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from concilium.data.dataset import PATIENTS
 from concilium.reports.evidence import Evidence
 from concilium.reports.markup import (
     Html,
@@ -74,6 +75,9 @@ def _proof(evidence: Evidence) -> Html:
         if shared == 0
         else f"WARNING: {shared} patients stand in two parts; results are too good."
     )
+    if PATIENTS in evidence.data["notes"]:
+        said = "No patient identifiers: images were taken as patients, so nothing shows that no "
+        said += "patient stands in two parts."
     titles = ["split", "train", "validation", "test", "patients in both"]
     caption = (
         "Patients (images) of each part; hashes of the patient lists are saved with each split."
