@@ -72,7 +72,7 @@ def test_matrices_leave_undefined_cells_empty(defined: int, drawn: int) -> None:
     # Cells at the end of the scale, and that end itself; without any there is still a scale.
     matrix = np.full((3, 3), 0.2)
     matrix[[2, 2, 1][: 3 - defined], [0, 1, 0][: 3 - defined]] = np.nan
-    picture = matrix_chart("m", [("true", matrix)], ["a", "b", "c"], "phi", "phi")
+    picture = matrix_chart("m", [("true", matrix)], ["a", "b", "c"], [12, 7, 9], "phi", "phi")
     assert len(re.findall("fill: #7f3b08", picture)) == drawn
 
 

@@ -17,6 +17,14 @@ from concilium.foundation.errors import Problem, StudyError
 from concilium.foundation.files import sha256
 from concilium.studies.comparison import Row, summarise
 from concilium.studies.configuration import Study
+from concilium.studies.coverage import (
+    HospitalCoverage,
+    LabelCoverage,
+    Range,
+    hospital_coverage,
+    label_coverage,
+    span_of,
+)
 from concilium.studies.run import study_of
 
 Plain = Mapping[str, Any]
@@ -81,6 +89,34 @@ class Evidence:
     def num_runs(self) -> int:
         """Seeds × folds that have results."""
         return len({(result["seed"], result["fold"]) for result in self.results})
+
+    @cached_property
+    def coverage(self) -> LabelCoverage:
+        """Over which labels the means go."""
+        return label_coverage(self.results, self.study.evaluation.min_positives)
+
+    @cached_property
+    def hospitals(self) -> HospitalCoverage:
+        """The hospitals that every run defines, which alone can be compared."""
+        return hospital_coverage(self.results)
+
+    @property
+    def exams_of_sets(self) -> dict[str, Range]:
+        """Test exams that have each followed combination, least and most over runs."""
+        sets = [result["test"]["label_sets"] for result in self.of(self.main)]
+        return {
+            " + ".join(own["labels"]): span_of(run[place]["present"] for run in sets)
+            for place, own in enumerate(sets[0])
+        }
+
+    def positives_of(self, label: str) -> Range:
+        """Positives of a label in the test exams, least and most over runs."""
+        place = self.labels.index(label)
+        return span_of(r["test"]["positives"][place] for r in self.of(self.main))
+
+    def counted(self, title: str) -> str:
+        """The title of a column of counts, which are means where there are several runs."""
+        return f"{title} (mean over runs)" if self.num_runs > 1 else title
 
     def mean(self, method: str, *path: str) -> Floats:
         """Mean over the runs of a method of what stands at a path of its results."""

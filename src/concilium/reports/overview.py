@@ -29,7 +29,7 @@ from concilium.reports.charts import (
 )
 from concilium.reports.evidence import Evidence, read_evidence
 from concilium.reports.markup import number
-from concilium.reports.sections.summary import final_rows
+from concilium.reports.sections.headline import final_rows
 from concilium.studies import assembly
 from concilium.studies.columns import COLUMNS, defined
 from concilium.studies.division import divide

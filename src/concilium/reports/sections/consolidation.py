@@ -107,4 +107,8 @@ def _change(evidence: Evidence, methods: list[str]) -> Html:
             ]
             cells.append([f"{method}, {title}", *values])
     titles = ["model", *(COLUMNS[key].title for key in used)]
-    return table(titles, cells, "The same body before and after, on the same test exams.")
+    caption = (
+        "The same body before and after, on the same test exams. Means over labels go "
+        f"{evidence.coverage.text()}."
+    )
+    return table(titles, cells, caption)

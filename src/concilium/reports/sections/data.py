@@ -52,13 +52,13 @@ def _labels(evidence: Evidence) -> Html:
             evidence.labels, groups, known, positives, prevalence, strict=True
         )
     ]
-    least = evidence.study.evaluation.min_positives
+    own = evidence.study.evaluation
     caption = (
-        "Labels in the test exams (mean over runs). Frequency group: head above 10 % of the "
-        f"training exams, tail at most 1 %. Means over labels take those with at least {least} "
-        "positives."
+        f"Labels in the test exams. Frequency group: head above {100 * own.head:g} % of the "
+        f"training exams, tail at most {100 * own.tail:g} %. Means over labels take those with at "
+        f"least {own.min_positives} positives: {evidence.coverage.text()}."
     )
-    titles = ["label", "group", "known", "positives", "prevalence"]
+    titles = ["label", "group", *map(evidence.counted, ("known", "positives")), "prevalence"]
     return table(titles, rows, caption)
 
 

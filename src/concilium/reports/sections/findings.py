@@ -74,7 +74,7 @@ def _table(evidence: Evidence, metric: str, title: str, order: list[int]) -> Htm
         cells = [_value(own, place) for own in dots.values()]
         rows.append([evidence.labels[i], f"{positives[place]:.0f}", *cells])
     caption = f"{title}: value and 95 % interval. {UNDEFINED} : undefined (no positives)."
-    titles = ["label", "positives", *evidence.methods]
+    titles = ["label", evidence.counted("positives"), *evidence.methods]
     return folded(f"Table: {title}", table(titles, rows, caption))
 
 

@@ -20,6 +20,7 @@ from concilium.reports.markup import (
     table,
 )
 from concilium.studies.comparison import UNDEFINED
+from concilium.studies.coverage import between, span_of
 
 LEAST_SHOWN = 0.001  # prevalence of the lightest colour: the scale is logarithmic above it
 
@@ -164,20 +165,35 @@ def _cells(evidence: Evidence, method: str, hospital: str) -> list[Cell]:
 
 def _macros(evidence: Evidence) -> Html:
     names = _names(evidence, evidence.main)
-    rows = []
+    counted = [_labels_counted(evidence, name) for name in names]
+    rows = [("labels counted", [Cell(text, "heat none") for text in counted])]
     for method in evidence.methods:
-        means = [
-            evidence.mean(method, "test", "by_hospital", name, "macro", "auroc", "mean").item()
-            for name in names
-        ]
-        rows.append((method, [heat_cell(v, 0.5, 1.0, number(v)) for v in means]))
+        cells = [_macro(evidence, method, name) for name in names]
+        rows.append((method, cells))
     least = evidence.study.evaluation.min_positives
     caption = (
         "Macro AUROC of every method on each hospital's own test exams, over the labels with at "
-        f"least {least} positives there. Methods that train at hospitals alone: each hospital's "
-        "own model. The worst hospital counts, not only the mean."
+        f"least {least} positives there: {evidence.hospitals.text()}. {UNDEFINED} : not in every "
+        "run is there such a label, and a mean over some of the runs cannot be compared. Hospitals "
+        "with other labels are no contest either: compare methods down a column. Methods that "
+        "train at hospitals alone: each hospital's own model. The worst hospital counts, not only "
+        "the mean."
     )
     return figure(heat_table("macro AUROC", names, rows, ("0.5", "1.0")), caption)
+
+
+def _labels_counted(evidence: Evidence, hospital: str) -> str:
+    """Over how many labels a hospital's macro AUROC goes, least to most over runs."""
+    place = ("test", "by_hospital", hospital, "macro", "auroc", "num_labels")
+    return between(span_of(stacked(evidence.of(evidence.main), *place).tolist()))
+
+
+def _macro(evidence: Evidence, method: str, hospital: str) -> Cell:
+    if hospital not in evidence.hospitals.names:
+        return Cell(UNDEFINED, "heat none", hint="not defined in every run")
+    place = ("test", "by_hospital", hospital, "macro", "auroc", "mean")
+    value = evidence.mean(method, *place).item()
+    return heat_cell(value, 0.5, 1.0, number(value))
 
 
 def _names(evidence: Evidence, method: str) -> list[str]:

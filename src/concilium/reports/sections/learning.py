@@ -9,6 +9,7 @@ from concilium.reports.curve_charts import Chart, Curve, curve_chart
 from concilium.reports.evidence import Evidence, Floats, defined_mean
 from concilium.reports.markup import Html, figure, number, paragraph, section, table
 from concilium.studies.comparison import UNDEFINED
+from concilium.studies.coverage import between
 
 MOST_CHARTS = 6
 
@@ -126,12 +127,12 @@ def _table(evidence: Evidence, sets: list[str]) -> Html:
     finals = {method: _final(evidence, method) for method in evidence.methods}
     rows = []
     for place, name in enumerate(sets):
-        present = [r["test"]["label_sets"][place]["present"] for r in evidence.of(evidence.main)]
         values = [number(float(own[place]), ".2f") for own in finals.values()]
-        rows.append([name, f"{np.mean(present):.0f}", *values])
-    titles = ["combination", "test exams that have it", *evidence.methods]
+        rows.append([name, between(evidence.exams_of_sets[name]), *values])
+    every = " (least to most of all runs)" if evidence.num_runs > 1 else ""
+    titles = ["combination", f"test exams that have it{every}", *evidence.methods]
     return Html(
-        table(titles, rows, "Recall of the final models (mean over runs).")
+        table(titles, rows, f"{evidence.counted('Recall of the final models')}.")
         + paragraph(
             "A recall from few exams is a rough number: with 10 exams, one exam more or less moves "
             f"it by 0.10. {UNDEFINED} : no test exam has the combination.",

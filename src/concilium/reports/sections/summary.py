@@ -8,24 +8,23 @@ import numpy as np
 
 from concilium.reports.charts import series
 from concilium.reports.dot_charts import Dots, Panel, method_chart
-from concilium.reports.evidence import Evidence
+from concilium.reports.evidence import SMALLEST_CELL, Evidence
 from concilium.reports.markup import (
     Cell,
     Content,
     Html,
     element,
-    escaped,
     figure,
     folded,
     items,
     number,
-    percent,
     section,
-    span,
     table,
 )
+from concilium.reports.sections.all_metrics import all_metrics
+from concilium.reports.sections.headline import fairness, final_rows, sentences, too_few
 from concilium.studies.columns import COLUMNS
-from concilium.studies.comparison import FINAL, Measured, Row, difference
+from concilium.studies.comparison import FINAL, MIN_PAIRS, Measured, Row, difference
 
 TABLES = {
     "Findings one by one": ("auroc", "map", "head_ap", "medium_ap", "tail_ap", "rare_ap"),
@@ -43,66 +42,13 @@ def summary(evidence: Evidence) -> Html:
     return section(
         "summary",
         "What came out",
-        items([*_sentences(evidence), *_fairness(evidence)]),
+        items([*sentences(evidence), *fairness(evidence)]),
         _picture(evidence),
         *(_table(evidence, title, keys) for title, keys in TABLES.items()),
         _meanings(),
+        all_metrics(evidence),
         _differences(evidence),
     )
-
-
-def final_rows(evidence: Evidence) -> dict[str, Row]:
-    """The row of each method's final model."""
-    return {row.method: row for row in evidence.rows if row.stage == FINAL}
-
-
-def _sentences(evidence: Evidence) -> list[str]:
-    """The main method beside its references, in every number that has something to say."""
-    rows = final_rows(evidence)
-    others = [name for name in evidence.references if name in rows]
-    told = {"map": "Mean average precision (mAP)", "set_recall": _sets(evidence)}
-    rare = evidence.study.evaluation.rare_labels
-    if rare:
-        told["rare_ap"] = f"Average precision of the rare labels ({', '.join(rare)})"
-    return [
-        _sentence(told[key], key, rows, evidence.main, others)
-        for key in ("map", "rare_ap", "set_recall")
-        if key in told and rows[evidence.main].measured[key].num_defined
-    ]
-
-
-def _fairness(evidence: Evidence) -> list[str]:
-    """What a reader has to know before the main method is called as good as pooled training."""
-    pooled = [name for name in evidence.references if evidence.trains(name) == "pooled"]
-    has_head = {
-        name: any(r["consolidation"] for r in evidence.of(name)) for name in evidence.methods
-    }
-    if not pooled or not has_head[evidence.main] or any(has_head[name] for name in pooled):
-        return []
-    return [
-        f"Mind: {evidence.main} ends with an exact head, {' and '.join(pooled)} here does not; "
-        "pooled training can have one too (method pooled_exact), which is the harder mark."
-    ]
-
-
-def _sets(evidence: Evidence) -> str:
-    sets = [" + ".join(names) for names in evidence.study.evaluation.label_sets]
-    return f"Recall of the followed combinations ({'; '.join(sets)})"
-
-
-def _sentence(lead: str, key: str, rows: dict[str, Row], main: str, others: list[str]) -> Html:
-    own = rows[main].measured[key].mean
-    beside = [f"{name} {number(rows[name].measured[key].mean)}" for name in others]
-    kept = ""
-    pooled = rows["pooled"].measured[key].mean if "pooled" in rows else float("nan")
-    if pooled > 0 and main != "pooled":
-        kept = f" That is {percent(own / pooled)} of pooled training"
-        fedavg = rows["fedavg"].measured[key].mean if "fedavg" in rows else float("nan")
-        if main != "fedavg" and not math.isnan(fedavg):
-            kept += f"; fedavg has {percent(fedavg / pooled)}"
-        kept += "."
-    value = element("strong", f"{main} {number(own)}")
-    return Html(escaped(f"{lead}: ") + value + escaped(f", {', '.join(beside)}." + kept))
 
 
 def _picture(evidence: Evidence) -> Html:
@@ -142,9 +88,25 @@ def _table(evidence: Evidence, title: str, keys: tuple[str, ...]) -> Html:
     caption = (
         f"{title}: all methods on the same test exams ({over}). Bold: the best final model of "
         "those that leave images where they are. Hospitals that train alone: the mean over their "
-        "models, each on all test exams. – : undefined, never 0."
+        f"models, each on all test exams. {_over(evidence, used)} – : undefined, never 0."
     )
     return table(titles, rows, caption)
+
+
+def _over(evidence: Evidence, used: list[str]) -> str:
+    """Over which labels, hospitals and exams the columns go."""
+    said = [f"Means over labels go {evidence.coverage.text()}."]
+    if "rare_ap" in used:
+        said.append("Rare-label AP counts its labels however few their positives.")
+    if "worst_hospital" in used:
+        said.append(
+            "Worst hospital: of those whose macro AUROC is defined in every run, "
+            f"{evidence.hospitals.text()}."
+        )
+    few = [COLUMNS[key].title for key in used if too_few(evidence, key)]
+    if few:
+        said.append(f"Not bold because of fewer than {SMALLEST_CELL} cases: {', '.join(few)}.")
+    return " ".join(said)
 
 
 def _meanings() -> Html:
@@ -178,7 +140,8 @@ def _value(row: Row, key: str, best: float) -> Content:
 
 
 def _best(evidence: Evidence, key: str) -> float:
-    if key == "false_coupling":  # has an ideal; what never alerts is below it
+    # False coupling has an ideal, and what never alerts is below it.
+    if key == "false_coupling" or too_few(evidence, key):
         return math.nan
     means = [
         row.measured[key].mean
@@ -199,9 +162,15 @@ def _differences(evidence: Evidence) -> Html:
         for key in COMPARED:
             gap = difference(evidence.results, evidence.main, reference, key, rare)
             if gap.num_pairs:
-                interval = span(gap.low, gap.high, "+.3f")
-                mean = number(gap.mean, "+.3f")
+                form = f"+{COLUMNS[key].form}"
+                interval = gap.interval_text(form).replace("-", "−")
+                mean = number(gap.mean, form)
                 rows.append([reference, COLUMNS[key].title, mean, interval, str(gap.num_pairs)])
     titles = [f"{evidence.main} minus", "in", "mean difference", "95 % t interval", "pairs"]
-    caption = "Differences between runs of the same seed and fold; above 0 is better."
+    caption = (
+        "Differences between runs of the same seed and fold; above 0 is better. An interval needs "
+        f"{MIN_PAIRS} pairs; it is not cut where it reaches beyond what a number can be, and where "
+        f"it contains 0 the difference is within noise. Means over labels go "
+        f"{evidence.coverage.text()}."
+    )
     return table(titles, rows, caption)
