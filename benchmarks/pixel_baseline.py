@@ -2,8 +2,9 @@
 
     python benchmarks/pixel_baseline.py [studies/nih_radiographs.toml]
 
-All training exams in one place, as "pooled" has them; 60 components and the penalty λ = 100 are fixed,
-not tuned. A network that is not clearly above it has learnt nothing. Skips where the data are absent.
+All training exams in one place, as "pooled" has them; 60 components and the penalty λ = 100 are
+fixed, not tuned. A network that is not clearly above it has learnt nothing. Skips where the data
+are absent.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from concilium.foundation.errors import InputError
+from concilium.labels.states import State
 from concilium.sources.feature_table import FeatureTable, average_seeds
 
 GENERATOR = np.random.default_rng(0)
@@ -103,3 +104,12 @@ def test_the_real_outputs_become_112_features(real_data: Path, tmp_path: Path) -
         mean = stored["logits"][first].astype(np.float64).mean(axis=0)
     assert sum(first) == 5
     assert np.allclose(data.images[:, :14], mean, atol=1e-5)
+
+
+def test_an_array_known_makes_what_it_denies_unknown(tmp_path: Path) -> None:
+    known = np.ones((6, 2), np.bool_)
+    known[2:4, 1] = False
+    states = FeatureTable(archive(tmp_path, features=FEATURES, known=known)).load(tmp_path).table
+    assert (states.states[~known] == State.UNKNOWN).all()
+    assert np.array_equal(states.states[known], LABELS[known])
+    assert "array 'known'" in refused(archive(tmp_path, features=FEATURES, known=known[:3]))

@@ -63,6 +63,8 @@ def rows_of(archive: Archive, names: Sequence[str], covariates: Sequence[str]) -
 def label_states(archive: Archive, name: str) -> States:
     """States (N, L) from numbers: 1 present, 0 absent, −1 uncertain, −2 or NaN unknown.
 
+    An array ``known`` beside them (N, L), where there is one, makes what it denies unknown.
+
     Raises DataError with every row that holds something else.
     """
     values = archive.array(name)
@@ -79,7 +81,18 @@ def label_states(archive: Archive, name: str) -> States:
         problems.append(Problem(archive.where(row), what, remedy))
     if problems:
         raise DataError(problems)
-    return values.astype(np.int8)
+    return _only_known(archive, values.astype(np.int8))
+
+
+def _only_known(archive: Archive, states: States) -> States:
+    """The states, unknown where an array ``known`` (N, L) of the archive says so."""
+    if "known" not in archive.names:
+        return states
+    known = archive.array("known")
+    if known.shape != states.shape or known.dtype.kind not in "biu":
+        what = f"has shape {known.shape} and type {known.dtype}, the labels are {states.shape}"
+        raise DataError(Problem(f"{archive.name}, array 'known'", what, "0 or 1 for each label"))
+    return np.where(known.astype(np.bool_), states, np.int8(State.UNKNOWN))
 
 
 def table_of(

@@ -101,7 +101,7 @@ def _labels(dataset: Dataset, division: Division, client: int) -> Arrays:
     told = {} if PATIENTS in dataset.notes else {"patient": [f"{name}/{code}" for code in codes]}
     return {
         "labels": states,
-        "known": states >= State.ABSENT,
+        "known": states != State.UNKNOWN,
         "label_names": np.array(table.schema.names),
         **{array: np.array(patients) for array, patients in told.items()},
         "part": np.array(parts),
@@ -164,6 +164,8 @@ rounds = 0
 specificity = {_toml(measured.specificity)}
 label_sets = {_toml(measured.label_sets)}
 rare_labels = {_toml(measured.rare_labels)}
+head = {_toml(measured.head)}
+tail = {_toml(measured.tail)}
 min_positives = {_toml(measured.min_positives)}
 bootstrap = {_toml(measured.bootstrap)}
 """

@@ -83,6 +83,7 @@ def hospital(sums: EvaluationSums, min_positives: int) -> Plain:
     return {
         "images": sums.statistics.num_images,
         "positives": sums.statistics.positives,
+        "known": sums.statistics.known,
         "metrics": values,
         "macro": {n: _macro(v, sums, min_positives) for n, v in values.items()},
     }

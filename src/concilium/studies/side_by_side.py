@@ -42,6 +42,8 @@ def in_processes(
         futures = [pool.submit(_do, work, job, arguments) for job in jobs]
         for future in futures:
             future.result()
+        told.put(None)
+        listener.join()
     except BrokenProcessPool:
         what = "a worker process was ended from outside, perhaps for want of memory"
         raise ConciliumError(f"{what}; go on with --resume and fewer --workers") from None
@@ -49,10 +51,9 @@ def in_processes(
         for process in multiprocessing.active_children():
             process.terminate()
         raise
-    finally:
+    finally:  # a worker that was ended may hold the queue for ever: nobody waits for it
+        told.cancel_join_thread()
         pool.shutdown(cancel_futures=True)
-        told.put(None)
-        listener.join()
 
 
 def _enter(told: Any, parent: int) -> None:

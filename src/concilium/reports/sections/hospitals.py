@@ -156,7 +156,7 @@ def _cells(evidence: Evidence, method: str, hospital: str) -> list[Cell]:
     value = evidence.mean(method, "test", "by_hospital", hospital, "metrics", "auroc")
     place = ("test", "by_hospital", hospital)
     positives = stacked(evidence.of(method), *place, "positives")  # (R, L)
-    negatives = stacked(evidence.of(method), *place, "images")[:, None] - positives
+    negatives = stacked(evidence.of(method), *place, "known") - positives
     # A mean over runs would still speak of the run in which the cell is small.
     enough = np.minimum(positives, negatives).min(0) >= SMALLEST_CELL
     shown = np.where(enough, value, np.nan).tolist()
