@@ -13,7 +13,7 @@ from concilium.evaluation.calibration import Calibration
 from concilium.evaluation.sums import EvaluationSums
 from concilium.metrics.auroc import area_under_roc
 from concilium.orchestration.phases import Assessment, Operation
-from concilium.studies.results import describe, mean_of
+from concilium.studies.results import describe, exams, mean_of
 
 NAN = np.nan
 
@@ -75,3 +75,15 @@ def test_a_frequency_group_is_a_mean_over_its_own_labels() -> None:
         assert own["mean"] == pytest.approx(found["metrics"]["auroc"][label])
         assert (own["num_labels"], own["num_left_out"]) == (1, 0)
     assert np.isnan(found["by_group"]["tail"]["auroc"]["mean"])
+
+
+def test_misses_are_undefined_where_no_label_has_a_threshold() -> None:
+    """Nothing was alerted because nothing could be: that is neither a miss nor none."""
+    target = np.array([[True], [False]])
+    data = np.zeros((2, 1)), target, np.ones_like(target), np.arange(2)
+    never = exams(EvaluationSums.of(*data, [NAN]))
+    assert never["with_finding"] == 1
+    assert all(np.isnan(value) for name, value in never.items() if name != "with_finding")
+    on_purpose = exams(EvaluationSums.of(*data, [np.inf]))
+    assert (on_purpose["with_miss"], on_purpose["with_alert"]) == (1, 0)
+    assert on_purpose["missed_findings_per_1000"] == 500
