@@ -318,6 +318,42 @@ def test_five_wrong_choices_are_listed_together(concilium: Command, tmp_path: Pa
         assert what in line
 
 
+BOTH_KINDS = """
+title = "Keys, values and choices, all wrong"
+sedes = [0]
+
+[data]
+source = "phantm"
+
+[split]
+fractions = [0.5, 0.2, 0.2]
+
+[network]
+architecture = {name = "small_cnn", widht = 8}
+
+[training]
+learning_rates = [-1.0]
+
+[methods.fedavg]
+loss = "focl"
+"""
+
+
+def test_mistakes_of_every_kind_are_listed_together(concilium: Command, tmp_path: Path) -> None:
+    """A wrong key does not hide a wrong choice, and one wrong value is one problem."""
+    said = refused(concilium, tmp_path, write_study(tmp_path, BOTH_KINDS))
+    assert said.startswith("concilium: 6 problems:\n")
+    for what in (
+        "sedes: unknown key; did you mean 'seeds'?",
+        "training.learning_rates.0: Input should be greater than 0",
+        "data.source: sources: there is no 'phantm'; did you mean 'phantom'?",
+        "split.fractions: (0.5, 0.2, 0.2) do not add up to 1",
+        "small_cnn: unknown setting 'widht'; did you mean 'width'?",
+        "there is no 'focl'; did you mean 'focal'?",
+    ):
+        assert what in said
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

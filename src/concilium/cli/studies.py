@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from concilium.foundation.errors import Problem, StudyError
 from concilium.studies.assembly import check, with_absolute_paths
-from concilium.studies.configuration import Study, read_study
+from concilium.studies.configuration import Study, read_study, readable_part
 
 
 def checked_study(file: Path, uses: Sequence[str] = ("data",)) -> Study:
@@ -14,6 +15,21 @@ def checked_study(file: Path, uses: Sequence[str] = ("data",)) -> Study:
 
     ``uses`` names the tables whose choices the command builds, and so is stopped by.
     """
-    study = read_study(file)
+    try:
+        study = read_study(file)
+    except StudyError as error:
+        raise StudyError([*error.problems, *_further_problems(file, uses)]) from None
     check(study, file.name, uses)
     return with_absolute_paths(study, file.resolve().parent)
+
+
+def _further_problems(file: Path, uses: Sequence[str]) -> tuple[Problem, ...]:
+    """What is wrong with the choices of a study that cannot be read whole."""
+    rest = readable_part(file)
+    if rest is None:
+        return ()
+    try:
+        check(rest, file.name, uses)
+    except StudyError as error:
+        return error.problems
+    return ()

@@ -197,6 +197,58 @@ def read_study(path: Path) -> Study:
 
 def parse_study(content: dict[str, Any], file: str) -> Study:
     """A study from plain values. Raises StudyError with every mistake in them."""
+    content = _with_presets(content)
+    try:
+        return Study.model_validate(content)
+    except ValidationError as error:
+        raise StudyError([_problem(file, item) for item in _own_errors(error)]) from None
+
+
+def readable_part(path: Path) -> Study | None:
+    """The study in a file without its wrong entries, so that what they hide is checked, too.
+
+    None where the rest is no study.
+    """
+    try:
+        content = _with_presets(tomllib.loads(path.read_text(encoding="utf-8")))
+        Study.model_validate(content)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return None
+    except ValidationError as error:
+        for item in error.errors():
+            _remove(content, item["loc"])
+    try:
+        return Study.model_validate(content)
+    except ValidationError:
+        return None
+
+
+def _remove(content: Any, place: tuple[str | int, ...]) -> None:
+    """Remove the entry at a place; a wrong item takes its whole list along."""
+    table = content
+    for depth, key in enumerate(place):
+        inner = table.get(key)
+        if depth == len(place) - 1 or not isinstance(inner, dict):
+            table.pop(key, None)
+            return
+        table = inner
+
+
+def _own_errors(error: ValidationError) -> list[Any]:
+    """The errors without those that only follow from one further inside."""
+    items = error.errors()
+    places = [item["loc"] for item in items]
+    return [
+        item
+        for item in items
+        if not any(
+            len(p) > len(item["loc"]) and p[: len(item["loc"])] == item["loc"] for p in places
+        )
+    ]
+
+
+def _with_presets(content: dict[str, Any]) -> dict[str, Any]:
+    """The content with the preset of every method's name under what stands there."""
     methods = content.get("methods")
     if isinstance(methods, dict):
         merged = {
@@ -204,10 +256,7 @@ def parse_study(content: dict[str, Any], file: str) -> Study:
             for name, own in methods.items()
         }
         content = {**content, "methods": merged}
-    try:
-        return Study.model_validate(content)
-    except ValidationError as error:
-        raise StudyError([_problem(file, item) for item in error.errors()]) from None
+    return content
 
 
 def _problem(file: str, item: Any) -> Problem:
