@@ -143,7 +143,8 @@ def test_resume_after_damage_of_the_newest_checkpoint(tmp_path: Path) -> None:
     out = tmp_path / "damaged"
     run(path, out)
     folder = out / "methods/concilium/seed-0-fold-0"
-    (folder / "result.json").unlink()
+    result = (folder / "result.json").read_bytes()
+    (folder / "result.json").write_bytes(result[: len(result) // 2])  # the job is done again
     newest = max(folder.glob("rate-*/model/checkpoints/*.safetensors"))
     content = bytearray(newest.read_bytes())
     content[-3] ^= 255

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 PRETRAINED = "efficientnet_lite0"  # brings its weights with it
 WHY = (
-    "Only exact heads: on frozen features one exchange of sums solves them, without a round. "
+    "Only exact heads: on frozen features sums solve them, without a round of training. "
     "Other methods train in rounds: to add one, set training.rounds and add [methods.NAME]."
 )
 
@@ -23,9 +23,9 @@ def command(
 ) -> None:
     """Write the features of a study's network, frozen, once for every hospital.
 
-    A hospital without a GPU then joins a federation in one exchange of sums. The files hold
-    features, labels, parts and numbered patients, never an identifier; beside them a study file
-    that trains on them.
+    A hospital without a GPU then joins a federation by sums alone, without a gradient step. The
+    files hold features, labels, parts and numbered patients, never an identifier; beside them a
+    study file that trains on them.
 
     Example: `concilium extract studies/nih_pretrained.toml --out features`
     """

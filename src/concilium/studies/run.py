@@ -72,7 +72,7 @@ def run_study(
         write_json(run / "data.json", description)
         for folder, division in divisions.items():
             save_division(folder, dataset, division)
-        waiting = [job for job in jobs if not (job.folder(run) / "result.json").exists()]
+        waiting = [job for job in jobs if _result(job, run) is None]
         if study.workers > 1 and len(waiting) > 1:
             in_processes(work, waiting, (run, cache), study.workers, observer)
         else:
@@ -107,8 +107,17 @@ def study_of(run: Path) -> Study:
 
 def read_results(run: Path, jobs: Sequence[Job]) -> list[dict[str, Any]]:
     """Results of the jobs that are finished."""
-    paths = [job.folder(run) / "result.json" for job in jobs]
-    return [json.loads(path.read_text()) for path in paths if path.exists()]
+    found = (_result(job, run) for job in jobs)
+    return [result for result in found if result is not None]
+
+
+def _result(job: Job, run: Path) -> dict[str, Any] | None:
+    """A finished job's result; None where there is none yet, or a damaged one."""
+    try:
+        result: dict[str, Any] = json.loads((job.folder(run) / "result.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return result
 
 
 def check_has_results(run: Path) -> None:
