@@ -359,6 +359,7 @@ def test_extracted_features_make_a_study_of_the_same_hospitals_parts_and_labels(
     assert "  concilium: FedAvg weighted by what" in said.out
     assert "  pooled_exact: all exams in one place" in said.out
     assert "Only exact heads: on frozen features" in said.out
+    assert "add [methods.NAME]" in said.out  # brackets are text, not style
     assert concilium("split", study, "--out", "original").code == 0
     assert concilium("split", "features/study.toml", "--out", "again").code == 0
     place = Path("splits") / "seed-0-fold-0"
@@ -463,3 +464,19 @@ def test_an_interrupted_run_says_so_and_leaves_no_process(tmp_path: Path) -> Non
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said == "concilium: stopped; what is committed stays, go on with --resume\n"
+
+
+@pytest.mark.slow
+def test_brackets_in_a_title_and_a_method_are_text_not_markup(
+    concilium: Command, tmp_path: Path
+) -> None:
+    """Square brackets are style to the terminal library: "[/x]" once ended a run in a traceback."""
+    text = STUDY.replace("title = ", 'title = "[/x] and [bold]" # ')
+    text = text.replace("[methods.fedavg]", '[methods."ours [/y]"]')
+    assert "[/y]" in text
+    said = concilium("run", write_study(tmp_path, text), "--out", tmp_path / "run")
+    assert said.code == 0, said.err
+    assert "[/x] and [bold]" in said.out
+    assert "ours [/y]" in said.out
+    out = tmp_path / "parts"
+    assert "[/x]" not in concilium("split", tmp_path / "tiny.toml", "--out", out).err

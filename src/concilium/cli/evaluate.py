@@ -86,7 +86,7 @@ def command(
         / f"evaluation-{job.method}-seed-{job.seed}-fold-{fold}-{point.kind}-{point.value:g}.json"
     )
     write_json(out, {"job": vars(job), "operating_point": vars(point), "test": test})
-    console.print(f"Written: {out}", soft_wrap=True)
+    console.print(f"Written: {out}", soft_wrap=True, markup=False)
 
 
 def default_method(study: Study) -> str:

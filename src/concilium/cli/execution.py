@@ -23,10 +23,10 @@ def execute(file: Path, out: Path | None, resume: bool, workers: int) -> None:
     if workers:
         study = study.model_copy(update={"workers": workers})
     run = out or run_folder(file)
-    console.print(f"[bold]{study.title}[/bold]")
+    console.print(study.title, style="bold", markup=False, highlight=False)
     with resumable(run):
         with job_bars(console) as bars:
             run_study(study, file.read_text(encoding="utf-8"), run, cache_folder(), resume, bars)
         print_summary(console, run)
         report = write_report(run)
-    console.print(f"Report: {report}")
+    console.print(f"Report: {report}", markup=False, soft_wrap=True)

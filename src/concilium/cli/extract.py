@@ -43,8 +43,10 @@ def command(
     architecture = own.network.architecture.name
     if not own.network.weights and architecture != PRETRAINED:
         console.print(
-            f"[yellow]network.weights is not set: {architecture} is untrained, and its features "
-            "are random projections of the images."
+            f"network.weights is not set: {architecture} is untrained, and its features "
+            "are random projections of the images.",
+            style="yellow",
+            markup=False,
         )
     with console.status(f"Applying {architecture} to every image"):
         files = extract(own, cache_folder())
@@ -61,7 +63,9 @@ def command(
     ]
     print_table(console, ["file", "images", "patients", "features", "MB"], rows)
     _print_methods(console, written)
-    console.print(f"Train on them: concilium run {written}", soft_wrap=True, highlight=False)
+    console.print(
+        f"Train on them: concilium run {written}", soft_wrap=True, markup=False, highlight=False
+    )
 
 
 def _print_methods(console: Console, written: Path) -> None:
@@ -69,7 +73,7 @@ def _print_methods(console: Console, written: Path) -> None:
     from concilium.cli.meanings import METHODS
     from concilium.studies.configuration import read_study
 
-    console.print(f"\n{written} has these methods:", soft_wrap=True, highlight=False)
+    console.print(f"\n{written} has these methods:", soft_wrap=True, markup=False, highlight=False)
     for name in read_study(written).methods:
         console.print(f"  {name}: {METHODS[name]}", highlight=False)
-    console.print(WHY, style="dim", highlight=False)
+    console.print(WHY, style="dim", markup=False, highlight=False)

@@ -41,19 +41,21 @@ class JobBars:
                 state = f"round {record['round']}, loss {loss:.3f}"
                 self._progress.update(bar, completed=record["round"], total=num_rounds, state=state)
             case Resumed(round_):
-                self._progress.console.print(f"{job.method}: goes on after round {round_}")
+                self._progress.console.print(
+                    f"{job.method}: goes on after round {round_}", markup=False
+                )
             case Warned(text):
-                self._progress.console.print(f"[yellow]{job.method}: {text}")
+                self._progress.console.print(f"{job.method}: {text}", style="yellow", markup=False)
 
 
 @contextmanager
 def job_bars(console: Console) -> Iterator[JobBars]:
     """Bars while the block runs."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[state]}"),
+        TextColumn("{task.fields[state]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )

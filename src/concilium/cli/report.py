@@ -27,4 +27,4 @@ def command(
     check_has_results(run)
     console = Console()
     print_summary(console, run)
-    console.print(f"Report: {write_report(run)}", soft_wrap=True)
+    console.print(f"Report: {write_report(run)}", soft_wrap=True, markup=False)

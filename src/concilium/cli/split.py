@@ -49,7 +49,7 @@ def command(
     divisions = {job: divide(dataset, own, job.seed, job.fold) for job in one_each_division(own)}
     folder = out or Path("splits") / study.stem
     console = Console()
-    console.print(f"{dataset.title}: {len(dataset.table):,} images", highlight=False)
+    console.print(f"{dataset.title}: {len(dataset.table):,} images", markup=False, highlight=False)
     for i, (job, division) in enumerate(divisions.items()):
         console.print(f"\n[bold]Seed {job.seed}, fold {job.fold}")
         if i == 0:
@@ -58,7 +58,7 @@ def command(
         _print_proof(console, division, dataset)
     for job, division in divisions.items():
         save_division(division_folder(folder, job), dataset, division)
-    console.print(f"\nWritten: {folder}", soft_wrap=True)
+    console.print(f"\nWritten: {folder}", soft_wrap=True, markup=False)
 
 
 def _print_counts(console: Console, dataset: Dataset, division: Division) -> None:
