@@ -272,18 +272,24 @@ los = "bce"
 """
 
 
+def one_line_each(said: str, expected: dict[str, str]) -> None:
+    """Each place stands in exactly one line, and that line says what is expected of it."""
+    for where, what in expected.items():
+        (line,) = [line for line in said.splitlines() if where in line]
+        assert what in line
+
+
 def test_a_study_with_five_mistakes_lists_all_five(concilium: Command, tmp_path: Path) -> None:
     said = refused(concilium, tmp_path, write_study(tmp_path, FIVE_MISTAKES))
     assert said.startswith("concilium: 5 problems:\n")
-    for where, what in {
+    expected = {
         "tiny.toml, seed:": "did you mean 'seeds'?",
         "tiny.toml, data.uncertain:": "'ignore', 'positive', 'negative' or 'soft'",
         "tiny.toml, split.hospitals:": "greater than or equal to 1",
         "tiny.toml, training.leraning_rates:": "did you mean 'learning_rates'?",
         "tiny.toml, methods.fedavg.los:": "did you mean 'loss'?",
-    }.items():
-        (line,) = [line for line in said.splitlines() if where in line]
-        assert what in line
+    }
+    one_line_each(said, expected)
 
 
 FIVE_CHOICES = """
@@ -307,15 +313,14 @@ weighting = "by_image"
 def test_five_wrong_choices_are_listed_together(concilium: Command, tmp_path: Path) -> None:
     said = refused(concilium, tmp_path, write_study(tmp_path, FIVE_CHOICES))
     assert said.startswith("concilium: 5 problems:\n")
-    for where, what in {
+    expected = {
         "tiny.toml, data.source": "did you mean 'feature_table'?",
         "tiny.toml, split.partitioner": "did you mean 'alpha'?",
         "tiny.toml, network": "did you mean 'linear'?",
         "tiny.toml, methods.mine: losses.focal.gamma": "'two'",
         "tiny.toml, methods.mine: weightings": "did you mean 'by_images'?",
-    }.items():
-        (line,) = [line for line in said.splitlines() if where in line]
-        assert what in line
+    }
+    one_line_each(said, expected)
 
 
 BOTH_KINDS = """
