@@ -72,7 +72,7 @@ def federated(parts: list[Exams], folder: Path) -> NamedTensors:
     )
     algorithm = FedAvg()
     runtime = InProcess(clients, algorithm, ByKnownEntries())
-    progress = Progress(ServerState(0, travelling(worker)))
+    progress = Progress(ServerState(0, travelling(worker), len(clients)))
     end = run_rounds(
         progress,
         Schedule(ROUNDS),

@@ -20,9 +20,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from concilium.data.dataset import Exams
 from concilium.foundation.errors import InputError
-from concilium.studies import assembly
-from concilium.studies.configuration import Study, read_study
+from concilium.studies import assembly, hospitals
+from concilium.studies.configuration import Study
 from concilium.studies.division import divide
+from concilium.studies.reading import read_study
 
 NUM_COMPONENTS, PENALTY = 60, 100.0
 
@@ -37,7 +38,7 @@ def one_seed(study: Study, seed: int, cache: Path) -> tuple[float, float]:
     """Macro AUROC and mAP on the test exams of one seed, over labels with enough positives."""
     dataset = assembly.load_data(study, cache)
     division = divide(dataset, study, seed)
-    parts = assembly.pooled(assembly.parts_of(dataset, division, assembly.policy_of(study)))
+    parts = hospitals.pooled(hospitals.parts_of(dataset, division, assembly.policy_of(study)))
     components = PCA(NUM_COMPONENTS, whiten=True, random_state=0).fit(pixels(parts["train"]))
     train, test = (components.transform(pixels(parts[name])) for name in ("train", "test"))
     scores = []

@@ -19,7 +19,7 @@ from tests.worlds import full_batch_step, hospital_parts, joined, linear_network
 
 
 def one_round(run: InProcess, model: NamedTensors) -> NamedTensors:
-    server = ServerState(0, model)
+    server = ServerState(0, model, len(run.clients))
     replies = run.train(run.algorithm.broadcast(server), run.clients)
     return run.algorithm.server_update(server, total(replies, run.clients)).model
 

@@ -54,7 +54,7 @@ def run(concilium: Command, tmp_path: Path) -> Path:
     text = STUDY.replace("seeds = [0, 1]", "seeds = [0, 1, 2]")
     study = write_study(tmp_path, text.replace("min_positives = 1", "min_positives = 10"))
     from concilium.studies.assembly import with_absolute_paths
-    from concilium.studies.configuration import read_study
+    from concilium.studies.reading import read_study
 
     folder = tmp_path / "runs" / "tiny"
     own = with_absolute_paths(read_study(study), tmp_path)

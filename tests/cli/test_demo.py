@@ -8,7 +8,7 @@ from pathlib import Path
 
 from concilium.cli.demo import FIRST_LINE, is_demo
 from concilium.studies.assembly import check
-from concilium.studies.configuration import parse_study
+from concilium.studies.reading import parse_study
 from concilium.studies.run import jobs_of
 
 from .conftest import Command, Outcome, files_below, write_study

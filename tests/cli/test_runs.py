@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from concilium.studies.assembly import with_absolute_paths
-from concilium.studies.configuration import read_study
+from concilium.studies.reading import read_study
 from concilium.studies.run import run_study
 
 from .conftest import LABELS, STUDY, Command, files_below, write_features, write_study

@@ -123,7 +123,7 @@ def test_the_mean_training_loss_is_a_mean_over_known_entries() -> None:
     settings = LocalTraining(1, 1000, OptimizerSettings("sgd", 0.1))
     own = runtime(parts, settings, weighting=ByImages())
     model = travelling(linear_network(parts))
-    broadcast = FedAvg().broadcast(ServerState(0, model))
+    broadcast = FedAvg().broadcast(ServerState(0, model, 1))
     summed = total(own.train(broadcast, own.clients), own.clients)
     loss, entries = 0.0, 0
     for hospital in parts.values():

@@ -22,7 +22,7 @@ def progress(round_: int) -> Progress:
     extras = NamedTensors({"control": torch.arange(3.0)})
     statistics: LabelStatistics = exams(20, 0).statistics()
     return Progress(
-        ServerState(round_, model, extras, statistics),
+        ServerState(round_, model, 3, extras, statistics),
         Best(max(1, round_ - 1), 0.25, model * 2),
         {"hospital 1/a|b": ClientState(NamedTensors({"c": torch.tensor([1.5])}))},
         tuple({"round": r, "loss": 1 / r} for r in range(1, round_ + 1)),

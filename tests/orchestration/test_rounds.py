@@ -22,7 +22,7 @@ NAN = math.nan
 
 
 def start() -> Progress:
-    return Progress(ServerState(0, travelling(linear_network(PARTS))))
+    return Progress(ServerState(0, travelling(linear_network(PARTS)), len(PARTS)))
 
 
 def scored(

@@ -26,8 +26,9 @@ from concilium.orchestration.checkpoints import environment
 from concilium.orchestration.phases import Assessment, Operation
 from concilium.partitioners.contract import Partition
 from concilium.reports.charts import canvas
-from concilium.studies.configuration import Study, parse_study
+from concilium.studies.configuration import Study
 from concilium.studies.division import Division, save_division
+from concilium.studies.reading import parse_study
 from concilium.studies.results import describe
 
 HOSTILE = '<img src="http://evil.example/x.png" onerror=alert(1)> & $x$'

@@ -53,7 +53,7 @@ def test_the_loss_is_bound_to_the_statistics_of_the_federation() -> None:
     loss = Listening()
     own = runtime(PARTS, loss=loss)
     statistics = total(own.ask(StatisticsRequest(), own.clients), own.clients)
-    server = ServerState(0, travelling(linear_network(PARTS)), label_statistics=statistics)
+    server = ServerState(0, travelling(linear_network(PARTS)), 3, label_statistics=statistics)
     list(own.train(FedAvg().broadcast(server), own.clients))
     assert [heard.num_images for heard in loss.heard] == [60 + 40 + 50] * 3
     assert all(heard is statistics for heard in loss.heard)
@@ -72,7 +72,7 @@ def test_answers_come_from_the_cohort_in_its_order() -> None:
 
 def test_what_a_client_remembers_is_its_own_and_can_be_restored() -> None:
     own = runtime(PARTS, algorithm=Counting())
-    broadcast = own.algorithm.broadcast(ServerState(0, travelling(linear_network(PARTS))))
+    broadcast = own.algorithm.broadcast(ServerState(0, travelling(linear_network(PARTS)), 3))
     for cohort in (("hospital-0", "hospital-1"), ("hospital-0",)):
         list(own.train(broadcast, cohort))
     times = {name: state.extras["times"].item() for name, state in own.client_states.items()}

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from concilium.labels.states import State
-from concilium.studies import assembly
-from concilium.studies.configuration import Study, parse_study
+from concilium.studies import assembly, hospitals
+from concilium.studies.configuration import Study
 from concilium.studies.division import Division, divide
 from concilium.studies.extraction import encode
 from concilium.studies.feature_files import HospitalFeatures, extract
+from concilium.studies.reading import parse_study
 
 
 def study(folder: Path, of: Any = "iid") -> Study:
@@ -71,7 +72,7 @@ def test_features_are_those_of_the_images_that_the_hospital_took(tmp_path: Path,
     dataset = assembly.load_data(made, tmp_path)
     division = divide(dataset, made, 0)
     network = assembly.encoder_of(made, dataset)
-    parts = assembly.parts_of(dataset, division, assembly.policy_of(made))
+    parts = hospitals.parts_of(dataset, division, assembly.policy_of(made))
     for own in extract(made, tmp_path):
         images = [np.asarray(exams.images[:]) for exams in parts[own.hospital].values()]
         expected = encode(network, np.concatenate(images))

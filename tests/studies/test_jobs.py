@@ -18,8 +18,8 @@ from concilium.labels.schema import LabelSchema
 from concilium.orchestration.observers import silent
 from concilium.orchestration.phases import asking
 from concilium.studies.bench import Bench, Job, Parts, looking, of_hospitals
-from concilium.studies.configuration import parse_study
 from concilium.studies.job import run_job
+from concilium.studies.reading import parse_study
 from tests.worlds import hospital_parts, runtime
 
 PARTS = hospital_parts((60, 45, 75))

@@ -17,10 +17,12 @@ from concilium.data.table import ExamTable
 from concilium.federation.sharing import travelling
 from concilium.labels.schema import LabelSchema
 from concilium.labels.uncertainty import UncertaintyPolicy
+from concilium.orchestration.phases import Recipe
 from concilium.partitioners.contract import Partition
-from concilium.studies import assembly
-from concilium.studies.configuration import Study, parse_study
+from concilium.studies import assembly, hospitals
+from concilium.studies.configuration import Study
 from concilium.studies.division import Division, divide
+from concilium.studies.reading import parse_study
 
 NUM_EXAMS = 12
 Hospitals = dict[str, dict[str, Exams]]
@@ -46,8 +48,8 @@ def world() -> tuple[Dataset, Division]:
     return Dataset(table, images, "twelve"), Division(0, split, partition, proof)
 
 
-def hospitals() -> Hospitals:
-    return assembly.parts_of(*world(), UncertaintyPolicy())
+def dealt() -> Hospitals:
+    return hospitals.parts_of(*world(), UncertaintyPolicy())
 
 
 def study(**tables: Any) -> Study:
@@ -61,7 +63,7 @@ def study(**tables: Any) -> Study:
 
 
 def test_each_row_is_in_one_part_of_one_hospital() -> None:
-    parts = hospitals()
+    parts = dealt()
     patients = [own[part].patient for own in parts.values() for part in PARTS]
     assert sorted(np.concatenate(patients).tolist()) == list(range(NUM_EXAMS))
     for hospital, own in enumerate(parts.values()):
@@ -72,8 +74,8 @@ def test_each_row_is_in_one_part_of_one_hospital() -> None:
 
 
 def test_pooled_parts_hold_the_exams_of_all_hospitals() -> None:
-    parts = hospitals()
-    pooled = assembly.pooled(parts)
+    parts = dealt()
+    pooled = hospitals.pooled(parts)
     for part in PARTS:
         images = np.concatenate([np.asarray(own[part].images[:]) for own in parts.values()])
         np.testing.assert_array_equal(np.asarray(pooled[part].images[:]), images)
@@ -82,7 +84,7 @@ def test_pooled_parts_hold_the_exams_of_all_hospitals() -> None:
 
 
 def test_what_a_hospital_does_not_annotate_is_unknown_to_it_but_not_to_the_test() -> None:
-    parts = hospitals()
+    parts = dealt()
     for part in ("train", "validation"):
         assert parts["A"][part].known.tolist() == [[True, False]] * 2
     assert parts["A"]["test"].known.all()
@@ -90,7 +92,7 @@ def test_what_a_hospital_does_not_annotate_is_unknown_to_it_but_not_to_the_test(
 
 
 def test_a_hospitals_machines_took_all_its_images_and_no_others() -> None:
-    (dataset, _), parts = world(), hospitals()
+    (dataset, _), parts = world(), dealt()
     for part in PARTS:
         for name, brighter in (("A", 0), ("B", 51)):  # 0.2 × 255
             own = parts[name][part]
@@ -138,22 +140,27 @@ def test_the_network_begins_where_its_seed_says() -> None:
     assert digests[0] == digests[1] != digests[2]
 
 
+def recipe(own: Study, method: assembly.Method, seed: int) -> Recipe:
+    dataset = table()
+    network = assembly.network_of(own, dataset, seed)
+    return assembly.recipe_of(own, method, dataset.table.schema, network, seed)
+
+
 @pytest.mark.parametrize(
     ("method", "participation"), [("fedavg", 0.3), ("pooled", 1.0), ("local_only", 1.0)]
 )
 def test_only_a_federation_can_be_asked_in_part(method: str, participation: float) -> None:
     own = study(training={"participation": 0.3, "evaluate_every": 4, "keep": "last"})
     built = assembly.method_of(method, own.methods[method])
-    recipe = assembly.recipe_of(own, built, table().table.schema, 0)
-    assert recipe.schedule.participation == participation
-    assert (recipe.schedule.evaluate_every, recipe.keep) == (4, "last")
+    made = recipe(own, built, 0)
+    assert made.schedule.participation == participation
+    assert (made.schedule.evaluate_every, made.keep) == (4, "last")
 
 
 def test_each_seed_draws_its_own_cohorts() -> None:
     own = study()
     built = assembly.method_of("fedavg", own.methods["fedavg"])
-    schema = table().table.schema
-    seeds = [assembly.recipe_of(own, built, schema, seed).schedule.seed for seed in (0, 0, 1)]
+    seeds = [recipe(own, built, seed).schedule.seed for seed in (0, 0, 1)]
     assert seeds[0] == seeds[1] != seeds[2]
 
 

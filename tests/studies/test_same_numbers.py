@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from concilium.studies.assembly import check, with_absolute_paths
-from concilium.studies.configuration import changes, parse_study, read_study
+from concilium.studies.configuration import changes
+from concilium.studies.reading import parse_study, read_study
 from concilium.studies.run import run_study
 from tests.worlds import exams
 

@@ -175,7 +175,7 @@ def test_permuting_labels_permutes_the_trained_federation() -> None:
         (with_labels_permuted(parts, order), NamedTensors({**plain, **head})),
     ):
         run = runtime(own)
-        progress = Progress(ServerState(0, start))
+        progress = Progress(ServerState(0, start, 1))
         end = run_rounds(progress, Schedule(4), FedAvg(), run, lambda model: {}, None, silent)
         models.append(end.server.model)
     assert torch.allclose(models[1]["head.weight"], models[0]["head.weight"][order], atol=1e-6)

@@ -11,11 +11,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Protocol
 
+from torch import Tensor
+
+from concilium.federation.client import Labels
 from concilium.federation.messages import Broadcast, Update
 from concilium.federation.states import ClientState, ServerState
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.labels.statistics import LabelStatistics
-from concilium.training.local import GradientTerm, Trained
+from concilium.training.local import GradientTerm, LossTerm, Trained
+from concilium.training.optimizers import OptimizerSettings
 from concilium.weightings.contract import Weighting
 
 
@@ -27,17 +31,42 @@ class LocalWork(Protocol):
         """The client's own training counts."""
 
     @property
-    def learning_rate(self) -> float:
-        """The local learning rate, which drift corrections divide by."""
+    def federation(self) -> LabelStatistics:
+        """The summed training counts of the federation; the client's own where none were sent."""
+
+    @property
+    def optimizer(self) -> OptimizerSettings:
+        """The local optimiser, whose learning rate drift corrections divide by."""
+
+    def labels(self) -> Labels:
+        """Target (N, L) and known (N, L) of the client's training exams. They stay there."""
+
+    def features(self, model: NamedTensors) -> Tensor:
+        """Encoder outputs (N, d) of the client's training exams under a model. They stay there."""
+
+    def scores(self, model: NamedTensors) -> Tensor:
+        """Scores (N, L) of the client's training exams under a model. They stay there."""
 
     def train(
-        self, model: NamedTensors, gradient_term: GradientTerm | None = None
+        self,
+        model: NamedTensors,
+        *,
+        gradient_term: GradientTerm | None = None,
+        loss_term: LossTerm | None = None,
+        labels: Labels | None = None,
     ) -> tuple[NamedTensors, Trained]:
-        """The model after local training, and what was done."""
+        """The model after local training, and what was done.
+
+        ``gradient_term`` is added to the gradients of each step, ``loss_term`` to its loss;
+        ``labels`` (target and known of all training exams) stand in for the client's own.
+        """
 
 
 class Algorithm(ABC):
     """A federated algorithm. A frozen dataclass; its fields are its settings."""
+
+    def check(self, optimizer: OptimizerSettings) -> None:  # noqa: B027 - most hold for all
+        """Raise InputError where the algorithm's equations do not hold for a local optimiser."""
 
     def broadcast(self, server: ServerState) -> Broadcast:
         """What every client of the next round gets: by default the model."""

@@ -71,7 +71,7 @@ def command(
 def _print_methods(console: Console, written: Path) -> None:
     """The methods of the study that was written, and why they are these."""
     from concilium.cli.meanings import METHODS
-    from concilium.studies.configuration import read_study
+    from concilium.studies.reading import read_study
 
     console.print(f"\n{written} has these methods:", soft_wrap=True, markup=False, highlight=False)
     for name in read_study(written).methods:

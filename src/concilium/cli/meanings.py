@@ -6,6 +6,7 @@ METHODS = {
     "local_only": "a model for each hospital, from its own exams alone: what joining must beat",
     "classic_softmax": "FedAvg on the most prominent finding of each exam only: not multi-label",
     "fedavg": "plain FedAvg on binary cross-entropy, hospitals weighted by their images",
+    "fedbn": "FedAvg whose hospitals keep their normalisation layers to themselves",
     "concilium": "FedAvg weighted by what hospitals know of a label, then an exact head from sums",
     "pooled": "all exams in one place, plain binary cross-entropy: what no federation may do",
     "pooled_exact": "all exams in one place, then the exact head: what concilium should equal",

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from concilium.foundation.errors import Problem, StudyError
 from concilium.studies.assembly import check, with_absolute_paths
-from concilium.studies.configuration import Study, read_study, readable_part
+from concilium.studies.configuration import Study
+from concilium.studies.reading import read_study, readable_part
 
 
 def checked_study(file: Path, uses: Sequence[str] = ("data",)) -> Study:

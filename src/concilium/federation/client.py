@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
+from torch.func import functional_call
 
 from concilium.data.dataset import Exams
 from concilium.data.loader import batches
-from concilium.federation.sharing import load, travelling
+from concilium.federation.sharing import Sharing, load, private, travelling
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.foundation.seeds import torch_generator
 from concilium.labels.statistics import LabelStatistics
 from concilium.losses.contract import Loss
 from concilium.networks.contract import Network
-from concilium.training.local import GradientTerm, LocalTraining, Trained, train
+from concilium.training.local import GradientTerm, LocalTraining, LossTerm, Trained, train
 
 EVALUATION_BATCH = 256
+
+Labels = tuple[Tensor, Tensor]
+"""Target (N, L) in [0, 1] and known (N, L) bool, of all exams of a part."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,9 @@ class Client:
     ``parts`` are its exams of "train", "validation" and "test"; ``network`` is the worker's module,
     into which a model is copied before use (clients of one process share it); ``device`` is where
     it computes. What a client computes depends on its name, the seed and the broadcast alone.
+
+    ``sharing`` says which tensors travel; ``private`` are its own tensors of those that do not.
+    A model that travelled is used together with them, in training and in scoring.
     """
 
     name: str
@@ -38,6 +46,8 @@ class Client:
     training: LocalTraining
     seed: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    sharing: Sharing = "all"
+    private: NamedTensors = field(default_factory=lambda: NamedTensors({}))
     _features: dict[str, tuple[str, npt.NDArray[np.float32]]] = field(default_factory=dict)
 
     def statistics(self, part: str = "train") -> LabelStatistics:
@@ -50,22 +60,33 @@ class Client:
         round_: int,
         loss: Loss,
         gradient_term: GradientTerm | None = None,
-    ) -> tuple[NamedTensors, Trained]:
-        """The model after this round's local training on the training part."""
-        load(self.network, model)
+        loss_term: LossTerm | None = None,
+        labels: Labels | None = None,
+    ) -> tuple[NamedTensors, NamedTensors, Trained]:
+        """The model after this round's local training, its private tensors, and what was done.
+
+        ``labels`` stand in for those of the training part.
+        """
+        self._load(model)
+        exams = self.parts["train"]
+        if labels is not None:
+            exams = replace(exams, target=labels[0].numpy(), known=labels[1].numpy())
         generator = torch_generator(self.seed, "round", round_, "client", self.name)
-        done = train(
-            self.network, self.parts["train"], loss, self.training, generator, gradient_term
-        )
-        return travelling(self.network), done
+        done = train(self.network, exams, loss, self.training, generator, gradient_term, loss_term)
+        return travelling(self.network, self.sharing), private(self.network, self.sharing), done
+
+    def labels(self, part: str = "train") -> Labels:
+        """Target (N, L) and known (N, L) of one part."""
+        exams = self.parts[part]
+        return torch.from_numpy(exams.target), torch.from_numpy(exams.known)
 
     def features(self, model: NamedTensors, part: str) -> npt.NDArray[np.float32]:
         """Encoder outputs h(x) (N, d) of one part; kept until the encoder changes."""
-        body = NamedTensors({n: t for n, t in model.items() if not n.startswith("head.")})
-        digest = body.digest()
+        whole = {**model, **self.private}
+        digest = NamedTensors({n: t for n, t in whole.items() if n.startswith("encoder.")}).digest()
         kept = self._features.get(part)
         if kept is None or kept[0] != digest:
-            load(self.network, model)
+            self._load(model)
             kept = (digest, self._encode(part))
             self._features[part] = kept
         return kept[1]
@@ -74,8 +95,22 @@ class Client:
         """Scores (N, L) of one part, whose sigmoid is the model's probability."""
         features = torch.from_numpy(self.features(model, part))
         logits = features @ model["head.weight"].cpu().T + model["head.bias"].cpu()
-        scores: npt.NDArray[np.float32] = self.loss.scores(logits).numpy()
+        scores: npt.NDArray[np.float32] = self.loss.scores(self._refined(logits, model)).numpy()
         return scores
+
+    def _load(self, model: NamedTensors) -> None:
+        load(self.network, NamedTensors({**model, **self.private}))
+
+    @torch.no_grad()
+    def _refined(self, logits: Tensor, model: NamedTensors) -> Tensor:
+        if self.network.graph is None:
+            return logits
+        start = "graph."
+        own = {n.removeprefix(start): t.cpu() for n, t in model.items() if n.startswith(start)}
+        graph = self.network.graph.cpu()
+        refined: Tensor = functional_call(graph, own, (logits,))
+        self.network.graph.to(self.device)
+        return refined
 
     @torch.no_grad()
     def _encode(self, part: str) -> npt.NDArray[np.float32]:

@@ -10,16 +10,25 @@ from concilium.labels.statistics import LabelStatistics
 
 @dataclass(frozen=True)
 class ServerState:
-    """The server's model after ``round`` rounds, and what its algorithm remembers."""
+    """The server's model after ``round`` rounds, and what its algorithm remembers.
+
+    ``num_clients`` is the size K of the whole federation, whoever takes part in a round.
+    """
 
     round: int
     model: NamedTensors
+    num_clients: int
     extras: NamedTensors = field(default_factory=lambda: NamedTensors({}))
     label_statistics: LabelStatistics | None = None
 
 
 @dataclass(frozen=True)
 class ClientState:
-    """What a client's algorithm remembers between rounds. It never leaves the client."""
+    """What a client remembers between rounds. It never leaves the client.
+
+    ``extras`` is its algorithm's memory; ``private`` the tensors of the network that stay at home
+    (``federation.sharing``), as its last training left them.
+    """
 
     extras: NamedTensors = field(default_factory=lambda: NamedTensors({}))
+    private: NamedTensors = field(default_factory=lambda: NamedTensors({}))

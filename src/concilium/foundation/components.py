@@ -15,7 +15,7 @@ import pkgutil
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
@@ -36,17 +36,25 @@ KINDS = (
     "runtimes",
 )
 
+FACTS = ("Sends", "Costs", "Secure sum", "Differential privacy")
+"""What a method's docstring says of what leaves a hospital, each fact from a line of its own on."""
+
 _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 
 
 @dataclass(frozen=True)
 class Description:
-    """What ``concilium list`` says of one choice; ``reference`` is its paper, or empty."""
+    """What ``concilium list`` says of one choice.
+
+    ``reference`` is its paper, or empty; ``facts`` are the lines of its docstring that begin with
+    one of ``FACTS`` and a colon.
+    """
 
     name: str
     summary: str
     settings: Mapping[str, str]
     reference: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 def names(kind: str) -> tuple[str, ...]:
@@ -114,13 +122,22 @@ def describe(kind: str, name: str) -> Description:
         for field in dataclasses.fields(choice)
         if field.init
     }
-    return Description(name, text.strip().split("\n")[0], settings, _reference(text))
+    summary = text.strip().split("\n")[0]
+    return Description(name, summary, settings, _reference(text), _facts(text))
 
 
 def _reference(text: str) -> str:
     """The first paragraph of a docstring that names a year: there its paper is."""
     paragraphs = (" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
     return next((own for own in paragraphs if _YEAR.search(own)), "")
+
+
+def _facts(text: str) -> dict[str, str]:
+    """Fact → text up to the next fact or blank line."""
+    starts = "|".join(FACTS)
+    pattern = rf"^({starts}): (.+?)(?=\n(?:{starts}): |\n\s*\n|\Z)"
+    found = re.findall(pattern, text.strip(), re.MULTILINE | re.DOTALL)
+    return {fact: " ".join(line.split()) for fact, line in found}
 
 
 def _required(field: dataclasses.Field[Any]) -> bool:

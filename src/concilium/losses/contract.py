@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,7 +18,12 @@ class Loss(ABC):
     usable learning rate 10–30×); exactly zero gradient on unknown entries, whatever stands there;
     0 where nothing is known; permuting labels permutes gradients; finite for scores of ±100; equal
     to plain BCE in the special case that the loss states.
+
+    ``gives_evidence``: its scores are evidence of each label from the image alone, without what
+    its prevalence and the other labels say of it; a label prior turns them into log-odds.
     """
+
+    gives_evidence: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(
@@ -36,6 +42,13 @@ class Loss(ABC):
 
     def bind(self, statistics: LabelStatistics) -> Loss:
         """The loss with what it needs from the federation's summed statistics."""
+        return self
+
+    def localise(self, target: Tensor, known: Tensor) -> Loss:
+        """The loss with what it needs from a client's own training labels, both (N, L).
+
+        It follows ``bind`` and is done anew at each client: what it learns there stays there.
+        """
         return self
 
     def scores(self, logits: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from concilium.foundation.named_tensors import NamedTensors
 from concilium.labels.statistics import LabelStatistics
 from concilium.orchestration.observers import Observer, Record, Warned, silent
 
-FORMAT = 1
+FORMAT = 2
 GENERATIONS_KEPT = 2
 
 
@@ -139,6 +139,7 @@ def _tensors(progress: Progress) -> dict[str, Tensor]:
         groups["best"] = progress.best.model
     for client, state in progress.client_states.items():
         groups[f"client/{client}"] = state.extras
+        groups[f"private/{client}"] = state.private
     return {
         f"{group}|{name}": tensor.contiguous()
         for group, tensors in groups.items()
@@ -151,6 +152,7 @@ def _numbers(progress: Progress) -> dict[str, Any]:
     best = progress.best
     return {
         "round": progress.server.round,
+        "num_clients": progress.server.num_clients,
         "best": None if best is None else {"round": best.round, "score": best.score},
         "clients": list(progress.client_states),
         "history": list(progress.history),
@@ -173,11 +175,15 @@ def _progress(manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Pro
         ServerState(
             manifest["round"],
             group("model"),
+            manifest["num_clients"],
             group("extras"),
             _statistics(manifest["label_statistics"]),
         ),
         best,
-        {client: ClientState(group(f"client/{client}")) for client in manifest["clients"]},
+        {
+            client: ClientState(group(f"client/{client}"), group(f"private/{client}"))
+            for client in manifest["clients"]
+        },
         tuple(manifest["history"]),
     )
 

@@ -25,6 +25,7 @@ from concilium.federation.requests import (
 from concilium.federation.states import ServerState
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.heads.contract import Ask, Head, Solved
+from concilium.labels.statistics import LabelStatistics
 from concilium.metrics.auroc import Auroc
 from concilium.metrics.average_precision import AveragePrecision
 from concilium.orchestration.checkpoints import Checkpoints, Progress
@@ -37,13 +38,21 @@ LabelSets = tuple[tuple[int, ...], ...]
 ThresholdRule = Callable[[EvaluationSums], npt.NDArray[np.float64]]
 """Thresholds (L,) on calibrated scores from the sums of validation exams."""
 
+Start = Callable[[NamedTensors, LabelStatistics], NamedTensors]
+"""The initial model with what it takes from the federation's summed statistics."""
+
+
+def unchanged(model: NamedTensors, statistics: LabelStatistics) -> NamedTensors:
+    """The start of a model that takes nothing from statistics."""
+    return model
+
 
 @dataclass(frozen=True)
 class Recipe:
     """One training: its rounds, which model is kept, its exact head, how it is looked at.
 
     ``specificity`` sets the thresholds; ``label_sets`` are the combinations whose recall is
-    followed.
+    followed; ``start`` gives the initial model what it takes from the summed statistics.
     """
 
     schedule: Schedule
@@ -51,17 +60,22 @@ class Recipe:
     head: Head | None = None
     specificity: float = 0.9
     label_sets: LabelSets = ()
+    start: Start = unchanged
 
 
 @dataclass(frozen=True)
 class Developed:
-    """A finished training: the model of the rounds, the same with its exact head, the history."""
+    """A finished training: the model of the rounds, the same with its exact head, the history.
+
+    ``private`` are the tensors that stayed at home, by client, where the sharing rule keeps any.
+    """
 
     model: NamedTensors
     kept_round: int
     validation_score: float
     consolidated: Solved | None
     history: tuple[Record, ...]
+    private: Mapping[str, NamedTensors]
 
     @property
     def final(self) -> NamedTensors:
@@ -111,7 +125,7 @@ def develop(
 ) -> Developed:
     """Train: statistics, rounds (resumed from the newest checkpoint), then the exact head."""
     ask = asking(runtime)
-    progress = _start(model, ask, runtime, checkpoints, observer)
+    progress = _start(model, recipe.start, ask, runtime, checkpoints, observer)
     observer(PhaseStarted("rounds"))
     progress = run_rounds(
         progress, recipe.schedule, algorithm, runtime, watch, checkpoints, observer
@@ -125,11 +139,13 @@ def develop(
         solved = recipe.head.solve(ask, kept)
     final = kept if solved is None else solved.model
     score = validation_score(ask(EvaluationRequest(final, "validation")))
-    return Developed(kept, round_, score, solved, progress.history)
+    private = {name: s.private for name, s in runtime.client_states.items() if s.private}
+    return Developed(kept, round_, score, solved, progress.history, private)
 
 
 def _start(
     model: NamedTensors,
+    start: Start,
     ask: Ask,
     runtime: Runtime,
     checkpoints: Checkpoints | None,
@@ -139,7 +155,9 @@ def _start(
     if progress is None:
         observer(PhaseStarted("statistics"))
         statistics = ask(StatisticsRequest("train"))
-        return Progress(ServerState(0, model, label_statistics=statistics))
+        model = start(model, statistics)
+        num_clients = len(runtime.clients)
+        return Progress(ServerState(0, model, num_clients, label_statistics=statistics))
     observer(Resumed(progress.server.round))
     runtime.restore(progress.client_states)
     return progress

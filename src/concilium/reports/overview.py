@@ -30,7 +30,7 @@ from concilium.reports.charts import (
 from concilium.reports.evidence import Evidence, read_evidence
 from concilium.reports.markup import number
 from concilium.reports.sections.headline import final_rows
-from concilium.studies import assembly
+from concilium.studies import assembly, hospitals
 from concilium.studies.columns import COLUMNS, defined
 from concilium.studies.division import divide
 
@@ -89,7 +89,7 @@ def _hospitals(evidence: Evidence, cache: Path) -> list[Hospital]:
     study = evidence.study
     dataset = assembly.load_data(study, cache)
     division = divide(dataset, study, study.seeds[0])
-    parts = assembly.parts_of(dataset, division, assembly.policy_of(study))
+    parts = hospitals.parts_of(dataset, division, assembly.policy_of(study))
     names = dataset.table.schema.names
     wanted = [(label,) for label in study.evaluation.rare_labels] + [*study.evaluation.label_sets]
     sets = [[names.index(label) for label in labels] for labels in wanted]

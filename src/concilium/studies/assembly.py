@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from concilium.algorithms.contract import Algorithm
 from concilium.data.augmentation import Augmentation
-from concilium.data.dataset import Dataset, Exams
-from concilium.data.rows import Rows, join
-from concilium.federation.client import Client
+from concilium.data.dataset import Dataset
 from concilium.foundation import components
 from concilium.foundation.errors import InputError, Problem, StudyError
 from concilium.foundation.paths import expand
 from concilium.foundation.seeds import derive_seed
 from concilium.heads.contract import Head
 from concilium.labels.schema import LabelSchema
-from concilium.labels.uncertainty import UncertaintyPolicy, resolve
+from concilium.labels.uncertainty import UncertaintyPolicy
 from concilium.losses.contract import Loss
 from concilium.networks._weights import load_weights
 from concilium.networks.contract import Network
 from concilium.orchestration.phases import Recipe
 from concilium.orchestration.rounds import Schedule
 from concilium.studies.configuration import Choice, MethodSettings, Study
-from concilium.studies.division import Division
 from concilium.studies.extraction import with_features
 from concilium.studies.label_checks import columns_of
 from concilium.training.local import LocalTraining
@@ -106,7 +101,10 @@ def check(study: Study, file: str, tables: Sequence[str] = TABLES) -> None:
     attempt("network", lambda: make("networks", study.network.architecture))
     attempt("training", lambda: training_of(study, study.training.learning_rates[0]))
     for name, settings in study.methods.items():
-        attempt(f"methods.{name}", lambda n=name, s=settings: method_of(n, s))  # type: ignore[misc]
+        attempt(
+            f"methods.{name}",
+            lambda n=name, s=settings: method_of(n, s).algorithm.check(optimizer_of(study)),  # type: ignore[misc]
+        )
     attempt("split.fractions", lambda: _check_fractions(study.split.fractions))
     if problems:
         raise StudyError(problems)
@@ -166,10 +164,17 @@ def policy_of(study: Study) -> UncertaintyPolicy:
     return UncertaintyPolicy(data.uncertain, data.soft_target, data.unknown_as_negative)
 
 
+def optimizer_of(study: Study, learning_rate: float | None = None) -> OptimizerSettings:
+    """The local optimiser at a learning rate (None: the first of the study)."""
+    own = study.training
+    rate = own.learning_rates[0] if learning_rate is None else learning_rate
+    return OptimizerSettings(own.optimizer, rate, own.momentum, own.weight_decay)
+
+
 def training_of(study: Study, learning_rate: float) -> LocalTraining:
     """How a client trains in one round, at one learning rate."""
     own = study.training
-    optimizer = OptimizerSettings(own.optimizer, learning_rate, own.momentum, own.weight_decay)
+    optimizer = optimizer_of(study, learning_rate)
     augmentation = components.construct(Augmentation, "augmentation", own.augmentation)
     return LocalTraining(own.local_epochs, own.batch_size, optimizer, augmentation, own.clip_norm)
 
@@ -204,7 +209,9 @@ def device_of(study: Study) -> torch.device:
     return torch.device(name)
 
 
-def recipe_of(study: Study, method: Method, schema: LabelSchema, seed: int) -> Recipe:
+def recipe_of(
+    study: Study, method: Method, schema: LabelSchema, network: Network, seed: int
+) -> Recipe:
     """Rounds, head and looks of one method."""
     own = study.training
     alone = method.settings.trains != "federation"
@@ -216,58 +223,9 @@ def recipe_of(study: Study, method: Method, schema: LabelSchema, seed: int) -> R
             own.checkpoint_every,
             seed=derive_seed(seed, "cohorts"),
         ),
-        own.keep,
+        own.keep if method.settings.shares == "all" else "last",
         method.head,
         study.evaluation.specificity,
         tuple(schema.indices(names) for names in study.evaluation.label_sets),
-    )
-
-
-def parts_of(
-    dataset: Dataset, division: Division, policy: UncertaintyPolicy
-) -> dict[str, dict[str, Exams]]:
-    """The exams of every hospital and part; images as its own machines would have made them."""
-    target, known = resolve(dataset.table.states, policy)
-    found: dict[str, dict[str, Exams]] = {}
-    for k, name in enumerate(division.partition.clients):
-        found[name] = {}
-        for part in division.parts:
-            rows = division.rows(k, part)
-            heard = known[rows]
-            if part != "test":  # what a hospital never annotates, it has no labels to train on
-                heard = heard & division.partition.annotated[k]
-            view = Rows(dataset.images, rows)
-            images: Rows | npt.NDArray[Any] = view
-            acquisition = division.partition.acquisition.get(name)
-            if acquisition is not None:
-                images = acquisition.apply(view, derive_seed(division.seed, name, part))
-            found[name][part] = Exams(images, target[rows], heard, dataset.table.patient[rows])
-    return found
-
-
-def pooled(parts: Mapping[str, Mapping[str, Exams]]) -> dict[str, Exams]:
-    """The same exams as if one hospital held them all."""
-    hospitals = list(parts.values())
-    return {
-        part: Exams(
-            join([hospital[part].images for hospital in hospitals]),
-            np.concatenate([hospital[part].target for hospital in hospitals]),
-            np.concatenate([hospital[part].known for hospital in hospitals]),
-            np.concatenate([hospital[part].patient for hospital in hospitals]),
-        )
-        for part in hospitals[0]
-    }
-
-
-def clients_of(
-    parts: Mapping[str, Mapping[str, Exams]],
-    network: Network,
-    method: Method,
-    training: LocalTraining,
-    seed: int,
-) -> tuple[Client, ...]:
-    """The clients of one process; they share the network as their workbench."""
-    return tuple(
-        Client(name, own, network, method.loss, training, seed, next(network.parameters()).device)
-        for name, own in parts.items()
+        network.started,
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from concilium.data.dataset import Dataset, Exams
 from concilium.evaluation.thresholds import at_specificity
 from concilium.federation.requests import StatisticsRequest
-from concilium.federation.sharing import travelling
+from concilium.federation.sharing import private, travelling
 from concilium.foundation.files import file_name
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.labels.frequency_groups import frequency_groups
@@ -18,12 +19,15 @@ from concilium.orchestration.checkpoints import Checkpoints
 from concilium.orchestration.observers import Observer
 from concilium.orchestration.phases import Recipe, ThresholdRule, asking, assess, operate
 from concilium.runtimes.in_process import InProcess
-from concilium.studies import assembly
+from concilium.studies import assembly, hospitals
 from concilium.studies.configuration import Study, digest_of
 from concilium.studies.results import Plain, describe, mean_of
 
 Parts = Mapping[str, Mapping[str, Exams]]
 Look = Callable[[NamedTensors, int], Plain]
+Private = Mapping[str, NamedTensors]
+"""What stays at home, by hospital."""
+NOTHING: Private = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Bench:
-    """What all trainings of a job share: the exams of every hospital, the network, the study."""
+    """What all trainings of a job share: the exams of every hospital, the network, the study.
+
+    ``initial`` are the tensors that travel before any training, ``at_home`` those that do not.
+    """
 
     study: Study
     job: Job
@@ -50,6 +57,7 @@ class Bench:
     parts: Parts
     network: Network
     initial: NamedTensors
+    at_home: NamedTensors
     folder: Path
     observer: Observer
 
@@ -60,15 +68,18 @@ class Bench:
         """The bench of a job in a run folder; nothing is written."""
         method = assembly.method_of(job.method, study.methods[job.method])
         network = assembly.network_of(study, dataset, job.seed)
-        initial = travelling(network)
+        sharing = method.settings.shares
+        initial, at_home = travelling(network, sharing), private(network, sharing)
+        folder = job.folder(run)
         return Bench(
-            study, job, method, dataset, parts, network, initial, job.folder(run), observer
+            study, job, method, dataset, parts, network, initial, at_home, folder, observer
         )
 
     @property
     def recipe(self) -> Recipe:
         """How this method is trained and looked at."""
-        return assembly.recipe_of(self.study, self.method, self.dataset.table.schema, self.job.seed)
+        schema = self.dataset.table.schema
+        return assembly.recipe_of(self.study, self.method, schema, self.network, self.job.seed)
 
     @property
     def rule(self) -> ThresholdRule:
@@ -82,7 +93,7 @@ class Bench:
             case "hospitals":
                 return {name: {name: own} for name, own in self.parts.items()}
             case "pooled":
-                return {"model": {"pooled": assembly.pooled(self.parts)}}
+                return {"model": {"pooled": hospitals.pooled(self.parts)}}
         return {"model": self.parts}
 
     def model_file(self, name: str) -> Path:
@@ -92,10 +103,21 @@ class Bench:
             f"model-{file_name(name)}.safetensors" if alone else "model.safetensors"
         )
 
-    def runtime(self, parts: Parts, learning_rate: float) -> InProcess:
-        """A runtime over the clients that hold these exams."""
+    def private_file(self, hospital: str) -> Path:
+        """Where the tensors of a hospital stand that did not travel."""
+        return self.folder / f"private-{file_name(hospital)}.safetensors"
+
+    def runtime(self, parts: Parts, learning_rate: float, private: Private = NOTHING) -> InProcess:
+        """A runtime over the clients that hold these exams, with what each of them kept at home."""
         training = assembly.training_of(self.study, learning_rate)
-        clients = assembly.clients_of(parts, self.network, self.method, training, self.job.seed)
+        clients = hospitals.clients_of(
+            parts,
+            self.network,
+            self.method,
+            training,
+            self.job.seed,
+            lambda hospital: private.get(hospital, self.at_home),
+        )
         return InProcess(clients, self.method.algorithm, self.method.weighting)
 
     def checkpoints(self, name: str, learning_rate: float) -> Checkpoints:
@@ -107,13 +129,14 @@ class Bench:
         return Checkpoints(folder, digest)
 
 
-def looking(bench: Bench, parts: Parts, rule: ThresholdRule) -> Look:
+def looking(bench: Bench, parts: Parts, rule: ThresholdRule, private: Private = NOTHING) -> Look:
     """How a model that was trained on ``parts`` is described on the test parts of all hospitals.
 
     Calibration and thresholds come from the validation parts of ``parts``, by the ``rule``.
     """
     rate = bench.study.training.learning_rates[0]  # no step is taken: it has no say
-    own, everybody = bench.runtime(parts, rate), bench.runtime(bench.parts, rate)
+    own = bench.runtime(parts, rate, private)
+    everybody = bench.runtime(bench.parts, rate, private)
     shares = bench.study.evaluation
     groups = frequency_groups(asking(everybody)(StatisticsRequest()), shares.head, shares.tail)
 

@@ -25,7 +25,7 @@ from concilium.data.table import patient_codes
 from concilium.foundation.errors import Problem, StudyError
 from concilium.foundation.files import file_name, write_atomically
 from concilium.labels.states import State
-from concilium.studies import assembly
+from concilium.studies import assembly, hospitals
 from concilium.studies.configuration import Study
 from concilium.studies.division import Division, divide
 from concilium.studies.extraction import encode, with_features
@@ -77,7 +77,7 @@ def _features(
     """Features of each hospital's images, as its own machines would have taken them."""
     encoder = assembly.encoder_of(study, dataset)
     if division.partition.acquisition:
-        parts = assembly.parts_of(dataset, division, assembly.policy_of(study))
+        parts = hospitals.parts_of(dataset, division, assembly.policy_of(study))
         images = (join([own[part].images for part in division.parts]) for own in parts.values())
         return [encode(encoder, own) for own in images]
     settings = study.network.architecture.model_dump_json()

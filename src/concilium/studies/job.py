@@ -47,6 +47,8 @@ def _together(bench: Bench) -> Plain:
     ((name, parts),) = bench.trainings.items()
     developed, rates = _best_rate(bench, parts, name, watch_test=True)
     _save(bench.model_file(name), developed.final)
+    for hospital, tensors in developed.private.items():
+        _save(bench.private_file(hospital), tensors)
     account = _account(developed, rates)
     if bench.method.settings.trains == "pooled":  # nothing travels between hospitals that are one
         account |= {"bytes_up": 0, "bytes_down": 0}
@@ -117,7 +119,8 @@ def _better(score: float, than: float) -> bool:
 
 def _develop(bench: Bench, parts: Parts, name: str, rate: float, watch_test: bool) -> Developed:
     runtime = bench.runtime(parts, rate)
-    ask_test = asking(bench.runtime(bench.parts, rate)) if watch_test else None
+    everybody = runtime if parts is bench.parts else bench.runtime(bench.parts, rate)
+    ask_test = asking(everybody) if watch_test else None
     return develop(
         bench.initial,
         bench.recipe,
@@ -132,7 +135,7 @@ def _develop(bench: Bench, parts: Parts, name: str, rate: float, watch_test: boo
 def _assessed(bench: Bench, parts: Parts, developed: Developed) -> Plain:
     """The final model, and the one before its exact head, on the test parts of all hospitals."""
     bench.observer(PhaseStarted("evaluation"))
-    look = looking(bench, parts, bench.rule)
+    look = looking(bench, parts, bench.rule, developed.private)
     before = None
     if developed.consolidated is not None:
         before = look(developed.model, 0)

@@ -18,7 +18,7 @@ from concilium.foundation.checks import one_of, positive, suggestion
 from concilium.foundation.errors import InputError, Problem, StudyError
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.orchestration.observers import silent
-from concilium.studies import assembly
+from concilium.studies import assembly, hospitals
 from concilium.studies.bench import Bench, Job, looking, of_hospitals
 from concilium.studies.configuration import Study
 from concilium.studies.division import divide
@@ -75,17 +75,24 @@ def evaluate_again(run: Path, job: Job, cache: Path, point: OperatingPoint | Non
     dataset = assembly.load_data(study, cache)
     check_data(run, dataset.digest())
     division = divide(dataset, study, job.seed, job.fold)
-    parts = assembly.parts_of(dataset, division, assembly.policy_of(study))
+    parts = hospitals.parts_of(dataset, division, assembly.policy_of(study))
     bench = Bench.of(study, job, dataset, parts, run, silent)
     replicates = study.evaluation.bootstrap
+    private = _read_private(bench)
     tests = {
-        name: looking(bench, own, point or bench.rule)(
+        name: looking(bench, own, point or bench.rule, private)(
             _read_model(bench.model_file(name), bench.initial), replicates
         )
         for name, own in bench.trainings.items()
     }
     alone = bench.method.settings.trains == "hospitals"
     return of_hospitals(tests) if alone else tests["model"]
+
+
+def _read_private(bench: Bench) -> dict[str, NamedTensors]:
+    """What the hospitals kept at home; one that never trained has no file."""
+    files = {name: bench.private_file(name) for name in bench.parts if bench.at_home}
+    return {name: _read_model(f, bench.at_home) for name, f in files.items() if f.exists()}
 
 
 def check_job(study: Study, job: Job, run: Path) -> None:

@@ -25,7 +25,7 @@ from concilium.foundation.errors import DataError, Problem, StudyError
 from concilium.foundation.files import plain, write_atomically, write_json
 from concilium.orchestration.checkpoints import environment
 from concilium.orchestration.observers import Event, Observer
-from concilium.studies import assembly
+from concilium.studies import assembly, hospitals
 from concilium.studies.bench import Job
 from concilium.studies.configuration import Study, changes
 from concilium.studies.division import divide, save_division
@@ -89,7 +89,7 @@ def work(job: Job, run: Path, cache: Path, observer: Observer) -> None:
     study = study_of(run)
     dataset = assembly.load_data(study, cache)
     division = divide(dataset, study, job.seed, job.fold)
-    parts = assembly.parts_of(dataset, division, assembly.policy_of(study))
+    parts = hospitals.parts_of(dataset, division, assembly.policy_of(study))
     result = plain(run_job(study, job, dataset, parts, run, observer))
     lines = "".join(json.dumps(record) + "\n" for record in result["history"])
     write_atomically(job.folder(run) / "history.jsonl", lines.encode())

@@ -8,17 +8,59 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from concilium.data.augmentation import Augmentation
+from concilium.data.batch import Batch
 from concilium.data.dataset import Exams
 from concilium.data.loader import batches
 from concilium.foundation.checks import at_least, not_negative
 from concilium.foundation.errors import DivergenceError
+from concilium.foundation.named_tensors import NamedTensors
 from concilium.losses.contract import Loss
+from concilium.networks.contract import Network
 from concilium.training.optimizers import OptimizerSettings
 
 # Added to the gradients in place before each step: current parameters → a term for each of them.
 GradientTerm = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of training, as a term of its loss sees it: never the images.
+
+    ``features`` (B, d) and ``logits`` (B, L) of the network in training, with their gradients;
+    ``target`` (B, L) and ``known`` (B, L) of the batch.
+    """
+
+    features: Tensor
+    logits: Tensor
+    target: Tensor
+    known: Tensor
+    _network: Network
+    _image: Tensor
+
+    @torch.no_grad()
+    def features_of(self, model: NamedTensors) -> Tensor:
+        """Encoder outputs (B, d) of the same images under another model, without gradient."""
+        own = {
+            name.removeprefix("encoder."): tensor.to(self._image.device)
+            for name, tensor in model.items()
+            if name.startswith("encoder.")
+        }
+        features: Tensor = functional_call(self._network.encoder, own, (self._image,))
+        return features
+
+    @torch.no_grad()
+    def logits_of(self, model: NamedTensors) -> Tensor:
+        """Logits (B, L) of the same images under another model, without gradient."""
+        own = {name: tensor.to(self._image.device) for name, tensor in model.items()}
+        logits: Tensor = functional_call(self._network, own, (self._image,))
+        return logits
+
+
+# Added to the loss of each step before its gradient is taken: a scalar.
+LossTerm = Callable[[Step], Tensor]
 
 
 @dataclass(frozen=True)
@@ -48,12 +90,13 @@ class Trained:
 
 
 def train(
-    network: nn.Module,
+    network: Network,
     exams: Exams,
     loss: Loss,
     settings: LocalTraining,
     generator: torch.Generator,
     gradient_term: GradientTerm | None = None,
+    loss_term: LossTerm | None = None,
 ) -> Trained:
     """Train the network in place; order of batches and augmentation come from the generator.
 
@@ -71,12 +114,21 @@ def train(
                 continue
             batch = drawn.to(device)
             optimizer.zero_grad(set_to_none=True)
-            value = loss(network(batch.image), batch.target, batch.known)
+            value = _loss(network, batch, loss, loss_term)
             value.backward()  # type: ignore[no-untyped-call]
             _finish_gradients(parameters, gradient_term, settings.clip_norm)
             optimizer.step()
             losses.append(value.detach())
     return Trained(len(losses), _mean(losses))
+
+
+def _loss(network: Network, batch: Batch, loss: Loss, term: LossTerm | None) -> Tensor:
+    features = network.encoder(batch.image)
+    logits = network.scores(features)
+    value = loss(logits, batch.target, batch.known)
+    if term is None:
+        return value
+    return value + term(Step(features, logits, batch.target, batch.known, network, batch.image))
 
 
 def _finish_gradients(

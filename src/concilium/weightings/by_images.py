@@ -18,5 +18,7 @@ from concilium.weightings.contract import Weighting
 class ByImages(Weighting):
     """a_k = n_k for every tensor."""
 
-    def __call__(self, delta: NamedTensors, statistics: LabelStatistics) -> NamedTensors:
-        return scalar_weight(delta, statistics.num_images)
+    def __call__(
+        self, delta: NamedTensors, own: LabelStatistics, federation: LabelStatistics
+    ) -> NamedTensors:
+        return scalar_weight(delta, own.num_images)

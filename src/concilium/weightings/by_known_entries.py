@@ -20,5 +20,7 @@ from concilium.weightings.contract import Weighting
 class ByKnownEntries(Weighting):
     """a_k = Σ_l known_kl for every tensor."""
 
-    def __call__(self, delta: NamedTensors, statistics: LabelStatistics) -> NamedTensors:
-        return scalar_weight(delta, int(statistics.known.sum()))
+    def __call__(
+        self, delta: NamedTensors, own: LabelStatistics, federation: LabelStatistics
+    ) -> NamedTensors:
+        return scalar_weight(delta, int(own.known.sum()))

@@ -12,10 +12,14 @@ class Weighting(ABC):
     """A weighting. A frozen dataclass; its fields are its settings."""
 
     @abstractmethod
-    def __call__(self, delta: NamedTensors, statistics: LabelStatistics) -> NamedTensors:
+    def __call__(
+        self, delta: NamedTensors, own: LabelStatistics, federation: LabelStatistics
+    ) -> NamedTensors:
         """The weight a_k ≥ 0 of each tensor, broadcastable to it.
 
-        ``delta`` is w_k − w; ``statistics`` are the client's own training counts.
+        ``delta`` is w_k − w; ``own`` are the client's own training counts, ``federation`` the
+        summed ones of all clients. A weight has one number for a tensor, or one a row (L, 1, …) of
+        the head's; its bits go to the server, as a sum with the others'.
         """
 
 

@@ -1,0 +1,1 @@
+"""The joint model of all labels: which findings go together, fitted from sums."""

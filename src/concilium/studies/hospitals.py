@@ -1,0 +1,76 @@
+"""The hospitals of a study: the exams that each of them holds, and the clients over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from concilium.data.dataset import Dataset, Exams
+from concilium.data.rows import Rows, join
+from concilium.federation.client import Client
+from concilium.foundation.named_tensors import NamedTensors
+from concilium.foundation.seeds import derive_seed
+from concilium.labels.uncertainty import UncertaintyPolicy, resolve
+from concilium.networks.contract import Network
+from concilium.studies.assembly import Method
+from concilium.studies.division import Division
+from concilium.training.local import LocalTraining
+
+
+def parts_of(
+    dataset: Dataset, division: Division, policy: UncertaintyPolicy
+) -> dict[str, dict[str, Exams]]:
+    """The exams of every hospital and part; images as its own machines would have made them."""
+    target, known = resolve(dataset.table.states, policy)
+    found: dict[str, dict[str, Exams]] = {}
+    for k, name in enumerate(division.partition.clients):
+        found[name] = {}
+        for part in division.parts:
+            rows = division.rows(k, part)
+            heard = known[rows]
+            if part != "test":  # what a hospital never annotates, it has no labels to train on
+                heard = heard & division.partition.annotated[k]
+            view = Rows(dataset.images, rows)
+            images: Rows | npt.NDArray[Any] = view
+            acquisition = division.partition.acquisition.get(name)
+            if acquisition is not None:
+                images = acquisition.apply(view, derive_seed(division.seed, name, part))
+            found[name][part] = Exams(images, target[rows], heard, dataset.table.patient[rows])
+    return found
+
+
+def pooled(parts: Mapping[str, Mapping[str, Exams]]) -> dict[str, Exams]:
+    """The same exams as if one hospital held them all."""
+    hospitals = list(parts.values())
+    return {
+        part: Exams(
+            join([hospital[part].images for hospital in hospitals]),
+            np.concatenate([hospital[part].target for hospital in hospitals]),
+            np.concatenate([hospital[part].known for hospital in hospitals]),
+            np.concatenate([hospital[part].patient for hospital in hospitals]),
+        )
+        for part in hospitals[0]
+    }
+
+
+def clients_of(
+    parts: Mapping[str, Mapping[str, Exams]],
+    network: Network,
+    method: Method,
+    training: LocalTraining,
+    seed: int,
+    private: Callable[[str], NamedTensors],
+) -> tuple[Client, ...]:
+    """The clients of one process; they share the network as their workbench.
+
+    ``private`` gives the tensors of a client's own, which do not travel.
+    """
+    device = next(network.parameters()).device
+    sharing = method.settings.shares
+    return tuple(
+        Client(name, own, network, method.loss, training, seed, device, sharing, private(name))
+        for name, own in parts.items()
+    )
