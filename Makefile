@@ -18,7 +18,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow check lint format bench clean
+.PHONY: help demo test test-slow check lint format docs mutate bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,12 @@ lint: $(VENV)/dev.stamp ## format, lint, types and layers, without the tests
 format: $(VENV)/dev.stamp ## put the code into its format and mend what can be mended by itself
 	$(RUN) ruff format
 	$(RUN) ruff check --fix
+
+docs: $(VENV)/dev.stamp ## write docs/methods anew from the docstrings
+	$(RUN) docs.make_methods
+
+mutate: $(VENV)/dev.stamp ## plant faults one at a time; the fast tests must catch 95 % (every night)
+	$(RUN) tests.mutation
 
 bench: $(VENV)/dev.stamp ## run every benchmark and print what it measured
 	@failed=; for script in benchmarks/[!_]*.py; do \

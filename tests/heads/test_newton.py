@@ -60,6 +60,7 @@ def test_equals_scikit_learn_on_pooled_data(penalty: float) -> None:
         assert abs(found["head.bias"][label].item() - bias) < 1e-5
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 4), min_size=80, max_size=80))
 def test_any_deal_gives_the_pooled_head(owner: list[int]) -> None:
     """Whoever holds the exams, even one hospital all of a rare label, the head is the same."""
@@ -139,8 +140,8 @@ def test_without_a_validation_exam_the_middle_penalty_is_taken_and_no_choice_rep
 def test_iterations_that_run_out_are_reported() -> None:
     parts = hospital_parts((50, 40))
     assert solve(parts, Newton(penalties=(3.0,))).report["not_converged"] == 0
-    hurried = solve(parts, Newton(penalties=(3.0,), max_rounds=2)).report
-    assert (hurried["exchanges"], hurried["not_converged"]) == (2, 3)
+    hurried = solve(parts, Newton(penalties=(3.0,), max_rounds=1)).report
+    assert hurried["not_converged"] == 3
 
 
 def test_a_separable_label_and_a_constant_feature_stay_finite() -> None:

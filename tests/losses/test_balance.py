@@ -1,4 +1,4 @@
-"""Balanced BCE between its two ends."""
+"""Balanced BCE between its two ends; and what losses are to a federation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ import math
 import pytest
 import torch
 
+from concilium.federation.messages import Broadcast, total
+from concilium.federation.sharing import travelling
+from concilium.foundation import components
 from concilium.losses.balanced_bce import BalancedBinaryCrossEntropy
+from concilium.losses.contract import Loss
+from concilium.losses.two_way import TwoWay
+from tests.losses.test_laws import parts_of_images
+from tests.worlds import hospital_parts, linear_network, runtime
 
 
 @pytest.mark.parametrize("balance", [0.0, 0.25, 0.5, 1.0])
@@ -23,3 +30,30 @@ def test_divisors_are_interpolated_geometrically(balance: float) -> None:
     sides = [n / ((2 * n) ** balance * 8 ** (1 - balance)) for n in (1, 7)]
     value = float(BalancedBinaryCrossEntropy(balance)(logits, target, known))
     assert value == pytest.approx(math.log(2) * sum(sides))
+
+
+@pytest.mark.parametrize("loss", [BalancedBinaryCrossEntropy(), TwoWay()])
+def test_losses_that_look_at_the_whole_batch_have_none_of_each_image(loss: Loss) -> None:
+    """They say that they allow no differential privacy, and the law of those that do fails."""
+    _, _, left = parts_of_images(loss)
+    assert left.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", components.names("losses"))
+def test_a_round_of_a_federation_trains_with_it(name: str) -> None:
+    """Bound to the federation's counts and localised at each hospital, as a study does it."""
+    parts = hospital_parts((30, 40))
+    run = runtime(parts, loss=components.build("losses", name))
+    counts = [client.statistics() for client in run.members]
+    model = travelling(linear_network(parts))
+    broadcast = Broadcast(0, model, label_statistics=counts[0] + counts[1])
+    update = total(run.train(broadcast, run.clients), run.clients)
+    assert update.loss > 0
+    assert all(tensor.isfinite().all() for tensor in update.weighted_delta.values())
+    assert (update.weighted_delta["head.weight"] != 0).all()
+
+
+def test_evidence_alone_is_given_by_what_takes_the_other_labels_out() -> None:
+    built = {name: components.build("losses", name) for name in components.names("losses")}
+    giving = {name for name, loss in built.items() if loss.gives_evidence}
+    assert giving == {"cooccurrence_adjusted"}

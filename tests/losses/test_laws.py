@@ -1,12 +1,16 @@
 """The laws of losses, run on every file of ``concilium/losses`` as it is found.
 
 A new loss is one new file there; nothing here names a loss. Every loss must build with its default
-settings.
+settings. The laws hold for a loss as it is built, bound to a federation's statistics, and localised
+at a client; a loss with a setting ``federated`` undergoes them with it, too.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +24,35 @@ from concilium.losses.contract import Loss
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """``loss``: in each of its forms; ``unbound``: as it is built, for laws that bind it."""
+    built = [form for name in components.names("losses") for form in as_built(name)]
+    if "unbound" in metafunc.fixturenames:
+        metafunc.parametrize(
+            "unbound", [loss for _, loss in built], ids=[name for name, _ in built]
+        )
     if "loss" in metafunc.fixturenames:
-        names = components.names("losses")
-        metafunc.parametrize("loss", [components.build("losses", n) for n in names], ids=names)
+        forms = [form for name, loss in built for form in forms_of(name, loss)]
+        metafunc.parametrize("loss", [loss for _, loss in forms], ids=[name for name, _ in forms])
+
+
+def as_built(name: str) -> Iterator[tuple[str, Loss]]:
+    """The loss with its default settings, and with ``federated`` where it has that setting."""
+    loss: Any = components.build("losses", name)
+    yield name, loss
+    if "federated" in {field.name for field in dataclasses.fields(loss)}:
+        yield f"{name}-federated", dataclasses.replace(loss, federated=True)
+
+
+def forms_of(name: str, loss: Loss) -> Iterator[tuple[str, Loss]]:
+    """A loss as it is, bound, and localised: those of them that differ."""
+    federation, client = entries(seed=1), entries(seed=2)
+    bound = loss.bind(federation.statistics)
+    localised = bound.localise(client.target, client.known)
+    yield name, loss
+    if bound != loss:
+        yield f"{name}-bound", bound
+    if localised != bound:
+        yield f"{name}-localised", localised
 
 
 @dataclass(frozen=True)
@@ -122,22 +152,18 @@ def test_scalar_not_negative_of_the_type_of_the_logits(loss: Loss) -> None:
         assert value > 0
 
 
-def test_permuting_labels_permutes_gradients(loss: Loss) -> None:
-    """Bound to statistics that are permuted in the same way."""
+def test_permuting_labels_permutes_gradients(unbound: Loss) -> None:
+    """Bound to statistics, and localised at labels, that are permuted in the same way."""
     data, order = entries(), torch.tensor([4, 2, 0, 1, 3])
     other = data.permuted(order)
-    bound, bound_other = loss.bind(data.statistics), loss.bind(other.statistics)
-    torch.testing.assert_close(
-        bound_other(other.logits, other.target, other.known),
-        bound(data.logits, data.target, data.known),
-    )
-    torch.testing.assert_close(
-        gradient(bound_other, other.logits, other.target, other.known),
-        gradient(bound, data.logits, data.target, data.known)[:, order],
-    )
-    torch.testing.assert_close(
-        bound_other.scores(other.logits), bound.scores(data.logits)[:, order]
-    )
+    one, another = unbound.bind(data.statistics), unbound.bind(other.statistics)
+    own, others = (data.target, data.known), (other.target, other.known)
+    for ours, theirs in ((one, another), (one.localise(*own), another.localise(*others))):
+        torch.testing.assert_close(theirs(other.logits, *others), ours(data.logits, *own))
+        torch.testing.assert_close(
+            gradient(theirs, other.logits, *others), gradient(ours, data.logits, *own)[:, order]
+        )
+        torch.testing.assert_close(theirs.scores(other.logits), ours.scores(data.logits)[:, order])
 
 
 def test_finite_at_scores_of_100(loss: Loss) -> None:
@@ -151,15 +177,17 @@ def test_finite_at_scores_of_100(loss: Loss) -> None:
             assert loss.scores(logits).isfinite().all()
 
 
-def test_special_case_is_bce(loss: Loss) -> None:
-    like_bce = loss.like_bce()
+def test_special_case_is_bce(unbound: Loss) -> None:
+    """Whatever the federation's statistics and the client's labels are."""
+    like_bce = unbound.like_bce()
     if like_bce is None:
         return  # the loss says that it has none; its own file tests what it is instead
     data = entries()
-    got = like_bce(data.logits, data.target, data.known)
     expected = binary_cross_entropy_with_logits(data.logits[data.known], data.target[data.known])
-    torch.testing.assert_close(got, expected)
-    torch.testing.assert_close(torch.sigmoid(like_bce.scores(data.logits)), data.logits.sigmoid())
+    bound = like_bce.bind(entries(1).statistics)
+    for form in (like_bce, bound, bound.localise(data.target, data.known)):
+        torch.testing.assert_close(form(data.logits, data.target, data.known), expected)
+        torch.testing.assert_close(form.scores(data.logits).sigmoid(), data.logits.sigmoid())
 
 
 def test_gradient_is_the_derivative(loss: Loss) -> None:
@@ -225,10 +253,59 @@ def test_scores_are_the_log_odds_of_probabilities(loss: Loss) -> None:
 
 def test_inputs_are_left_as_they_were(loss: Loss) -> None:
     data, untouched = entries(), entries()
-    loss.bind(data.statistics)(data.logits, data.target, data.known)
+    ready = loss.bind(data.statistics).localise(data.target, data.known)
+    ready(data.logits, data.target, data.known)
     assert torch.equal(data.logits, untouched.logits)
     assert torch.equal(data.target, untouched.target)
     assert torch.equal(data.known, untouched.known)
+
+
+def test_what_a_client_learns_of_its_labels_needs_only_those_it_knows(unbound: Loss) -> None:
+    data = entries()
+    bound = unbound.bind(data.statistics)
+    expected = bound.localise(data.target, data.known)
+    for stands_there in (0.0, 1.0, float("nan")):
+        target = data.target.masked_fill(~data.known, stands_there)
+        assert bound.localise(target, data.known) == expected
+
+
+def test_a_client_without_a_known_label_or_a_positive_stays_finite(unbound: Loss) -> None:
+    """A client whose labels are all unknown, all absent, and all present."""
+    data = entries()
+    for federation in (data.statistics, LabelStatistics.zero(5)):
+        bound = unbound.bind(federation)
+        for everywhere, known in ((0.0, False), (0.0, True), (1.0, True)):
+            target, mask = torch.full((9, 5), everywhere), torch.full((9, 5), known)
+            localised = bound.localise(target, mask)
+            assert localised(data.logits, data.target, data.known).isfinite()
+            assert gradient(localised, data.logits, data.target, data.known).isfinite().all()
+
+
+def parts_of_images(loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
+    """Of a batch: each image's own loss (B,), its part c_i (B,) in the gradient, and what is left.
+
+    c_i is the factor for which the batch's gradient at the logits of image i is c_i times the
+    gradient of the loss of image i alone; what is left (B, L) is 0 where there is such a factor.
+    """
+    data = entries()
+    whole = gradient(loss, data.logits, data.target, data.known)
+    single = [(data.logits[[i]], data.target[[i]], data.known[[i]]) for i in range(24)]
+    own = torch.cat([gradient(loss, *image) for image in single])
+    part = (whole * own).sum(1) / (own * own).sum(1).clamp_min(1e-300)
+    return torch.stack([loss(*image) for image in single]), part, whole - part[:, None] * own
+
+
+def test_a_loss_that_allows_differential_privacy_is_a_weighted_mean_over_images(loss: Loss) -> None:
+    """DP-SGD clips the gradient of each image: there must be a loss of each image by itself."""
+    facts = components.describe("losses", type(loss).__module__.rpartition(".")[2]).facts
+    if not facts.get("Differential privacy", "no").startswith("yes"):
+        return
+    values, part, left = parts_of_images(loss)
+    assert left.abs().max() < 1e-12
+    assert (part >= 0).all()
+    data = entries()
+    torch.testing.assert_close((part * values).sum(), loss(data.logits, data.target, data.known))
+    torch.testing.assert_close(part.sum(), torch.ones((), dtype=torch.float64))
 
 
 def test_the_class_is_frozen(loss: Loss) -> None:

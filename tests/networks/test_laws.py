@@ -7,13 +7,16 @@ suite.
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from concilium.federation.sharing import load, travelling
 from concilium.foundation import components
 from concilium.foundation.errors import ComponentError, InputError
+from concilium.labels.statistics import LabelStatistics
 from concilium.networks.contract import Architecture, Network
 
 SLOW = {"densenet121", "efficientnet_lite0", "resnet18"}
@@ -49,6 +52,12 @@ def input_shape(architecture: Architecture) -> tuple[int, ...]:
 @pytest.fixture
 def network(architecture: Architecture, input_shape: tuple[int, ...]) -> Network:
     return architecture.build(input_shape, NUM_LABELS, 0)
+
+
+def coupled_statistics() -> LabelStatistics:
+    """Statistics of 8 images whose labels go together, each pair of them to another extent."""
+    present = np.tril(np.ones((8, NUM_LABELS), np.float32))
+    return LabelStatistics.of(present, present >= 0, np.arange(8))
 
 
 def images(input_shape: tuple[int, ...]) -> Tensor:
@@ -120,6 +129,8 @@ def test_batch_statistics_are_absent_or_frozen(
 def test_gradient_reaches_every_parameter_that_trains(
     network: Network, input_shape: tuple[int, ...]
 ) -> None:
+    """As it is trained: with what it takes from the federation's statistics."""
+    load(network, network.started(travelling(network), coupled_statistics()))
     trainable = [p for p in network.parameters() if p.requires_grad]
     target = torch.eye(4, NUM_LABELS)
     loss = binary_cross_entropy_with_logits(network(images(input_shape)), target)

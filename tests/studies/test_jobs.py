@@ -13,6 +13,7 @@ from concilium.data.dataset import Dataset, Exams
 from concilium.data.table import ExamTable
 from concilium.evaluation.thresholds import at_specificity
 from concilium.federation.requests import StatisticsRequest
+from concilium.joint.inference import ScoreMeaning
 from concilium.labels.frequency_groups import frequency_groups
 from concilium.labels.schema import LabelSchema
 from concilium.orchestration.observers import silent
@@ -136,7 +137,7 @@ def test_each_seed_draws_its_own_replicates(tmp_path: Path) -> None:
     for seed in (1, 1, 2):
         own = bench(tmp_path, "fedavg", PARTS, seed)
         look = looking(own, PARTS, lambda sums: at_specificity(sums, 0.9))
-        lows.append(look(model, 20)["intervals"]["auroc"]["low"].tolist())
+        lows.append(look(model, 20, ScoreMeaning())["intervals"]["auroc"]["low"].tolist())
     assert lows[0] == lows[1] != lows[2]
 
 

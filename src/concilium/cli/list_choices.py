@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +11,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 METHODS, VOCABULARIES = "methods", "vocabularies"
-Choices = list[tuple[str, str, str, dict[str, str]]]  # name, line, paper, settings
+# Name, line, paper, settings, and what leaves a hospital.
+Choices = list[tuple[str, str, str, dict[str, str], Mapping[str, str]]]
 
 
 def command(
@@ -20,7 +22,7 @@ def command(
 ) -> None:
     """List what a study file can name: sources, losses, metrics, methods, vocabularies, …
 
-    With a kind, each one also with its paper and its settings.
+    With a kind, each one also with its paper, its settings, and what leaves a hospital.
 
     Example: `concilium list losses`
     """
@@ -49,22 +51,24 @@ def _print_summaries(console: Console, kind: str) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2))
     table.add_column(no_wrap=True, style="cyan")
     table.add_column()
-    for name, summary, _, _ in _choices(kind):
+    for name, summary, *_ in _choices(kind):
         table.add_row(name, escape(summary))
     console.print(table)
 
 
 def _print_details(console: Console, kind: str) -> None:
-    """A kind: each choice with its line, its paper, and its settings with their defaults."""
+    """A kind: each choice with its line, its paper, its settings, and what leaves a hospital."""
     from rich.markup import escape
     from rich.padding import Padding
 
-    for name, summary, reference, settings in _choices(kind):
+    for name, summary, reference, settings, facts in _choices(kind):
         console.print(f"[bold cyan]{name}[/]  {escape(summary)}")
         if reference and reference != summary:
             console.print(Padding(escape(reference), (0, 0, 0, 4)), style="dim")
         for key, default in settings.items():
             console.print(Padding(escape(f"{key} = {default}"), (0, 0, 0, 4)))
+        for fact, line in facts.items():
+            console.print(Padding(escape(f"{fact}: {line}"), (0, 0, 0, 4)), style="dim")
 
 
 def _choices(kind: str) -> Choices:
@@ -76,7 +80,7 @@ def _choices(kind: str) -> Choices:
     if kind == VOCABULARIES:
         return _vocabularies()
     found = (describe(kind, name) for name in names(kind))
-    return [(d.name, d.summary, d.reference, dict(d.settings)) for d in found]
+    return [(d.name, d.summary, d.reference, dict(d.settings), d.facts) for d in found]
 
 
 def _presets() -> Choices:
@@ -85,7 +89,7 @@ def _presets() -> Choices:
     from concilium.studies.configuration import PRESETS
 
     return [
-        (name, meanings.METHODS[name], "", {key: repr(value) for key, value in own.items()})
+        (name, meanings.METHODS[name], "", {key: repr(value) for key, value in own.items()}, {})
         for name, own in PRESETS.items()
     ]
 
@@ -99,5 +103,5 @@ def _vocabularies() -> Choices:
     for name, schema in KNOWN.items():
         collection, paper = meanings.VOCABULARIES[name]
         line = f"{collection}: {len(schema)} labels"
-        found.append((name, line, paper, {"labels": ", ".join(schema.names)}))
+        found.append((name, line, paper, {"labels": ", ".join(schema.names)}, {}))
     return found

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from concilium.evaluation.bootstrap import BootstrapSums, replicate_sums
 from concilium.evaluation.calibration import Calibration
@@ -15,6 +16,8 @@ from concilium.evaluation.sums import EvaluationSums
 from concilium.federation.client import Client
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.foundation.seeds import derive_seed
+from concilium.joint.inference import Posterior
+from concilium.joint.pseudo_likelihood import PseudoSums
 from concilium.labels.statistics import LabelStatistics
 
 A = TypeVar("A")
@@ -39,6 +42,17 @@ class StatisticsRequest(Request[LabelStatistics]):
 
 
 @dataclass(frozen=True)
+class PseudoLikelihoodRequest(Request[PseudoSums]):
+    """What are the sums of the pseudo-likelihood at ``point`` (L, L), in the training parts?"""
+
+    prevalence: Tensor
+    point: Tensor
+
+    def answer(self, client: Client) -> PseudoSums:
+        return PseudoSums.of(*client.labels(), self.prevalence, self.point)
+
+
+@dataclass(frozen=True)
 class EvaluationRequest(Request[EvaluationSums]):
     """How well does this model do on one part, at these thresholds (L,)?"""
 
@@ -47,12 +61,11 @@ class EvaluationRequest(Request[EvaluationSums]):
     calibration: Calibration | None = None
     thresholds: npt.NDArray[np.float64] | None = None
     label_sets: tuple[tuple[int, ...], ...] = ()
+    posterior: Posterior | None = None
 
     def answer(self, client: Client) -> EvaluationSums:
         exams = client.parts[self.part]
-        scores: npt.NDArray[Any] = client.scores(self.model, self.part)
-        if self.calibration is not None:
-            scores = self.calibration.apply(scores)
+        scores = _scores(client, self.model, self.part, self.posterior, self.calibration)
         return EvaluationSums.of(
             scores, exams.target, exams.known, exams.patient, self.thresholds, self.label_sets
         )
@@ -67,13 +80,27 @@ class BootstrapRequest(Request[BootstrapSums]):
     replicates: int
     seed: int
     calibration: Calibration | None = None
+    posterior: Posterior | None = None
 
     def answer(self, client: Client) -> BootstrapSums:
         exams = client.parts[self.part]
-        scores: npt.NDArray[Any] = client.scores(self.model, self.part)
-        if self.calibration is not None:
-            scores = self.calibration.apply(scores)
+        scores = _scores(client, self.model, self.part, self.posterior, self.calibration)
         seed = derive_seed(self.seed, "bootstrap", client.name)
         return replicate_sums(
             scores, exams.target, exams.known, exams.patient, self.replicates, seed
         )
+
+
+def _scores(
+    client: Client,
+    model: NamedTensors,
+    part: str,
+    posterior: Posterior | None,
+    calibration: Calibration | None,
+) -> npt.NDArray[Any]:
+    """Scores (N, L) of one part as a model is used: under a label prior, then calibrated."""
+    scores: npt.NDArray[Any] = client.scores(model, part)
+    if posterior is not None:
+        prior = posterior.prior_at(client.statistics(), *client.labels())
+        scores = posterior.apply(scores, prior)
+    return scores if calibration is None else calibration.apply(scores)

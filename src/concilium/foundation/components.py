@@ -32,6 +32,7 @@ KINDS = (
     "metrics",
     "weightings",
     "heads",
+    "samplings",
     "algorithms",
     "runtimes",
 )

@@ -14,13 +14,17 @@ from concilium.foundation.named_tensors import NamedTensors
 
 @dataclass(frozen=True)
 class Moments:
-    """Σ 1, Σ h (d,), Σ h² (d,) over training exams, and positives and negatives (L,) by label."""
+    """Σ 1, Σ h (d,), Σ h² (d,) over training exams, and positives and negatives (L,) by label.
+
+    ``contrasted`` (L,) are the known entries at hospitals that hold positives and negatives both.
+    """
 
     count: float
     first: Tensor
     second: Tensor
     positives: Tensor
     negatives: Tensor
+    contrasted: Tensor
 
     def __add__(self, other: Moments) -> Moments:
         return Moments(
@@ -29,7 +33,17 @@ class Moments:
             self.second + other.second,
             self.positives + other.positives,
             self.negatives + other.negatives,
+            self.contrasted + other.contrasted,
         )
+
+    @property
+    def both(self) -> Tensor:
+        """Labels (L,) with a positive and a negative."""
+        return (self.positives > 0) & (self.negatives > 0)
+
+    def log_odds(self) -> Tensor:
+        """Log-odds (L,) of each label; finite, by half an entry, where all or none are present."""
+        return (self.positives.clamp_min(0.5) / self.negatives.clamp_min(0.5)).log()
 
 
 @dataclass(frozen=True)
@@ -41,12 +55,14 @@ class MomentsRequest(Request[Moments]):
     def answer(self, client: Client) -> Moments:
         features = torch.from_numpy(client.features(self.model, "train")).double()
         target, known = labels_of(client, "train")
+        positives, negatives = target.sum(0), (known - target).sum(0)
         return Moments(
             float(len(features)),
             features.sum(0),
             features.square().sum(0),
-            (target * known).sum(0),
-            ((1 - target) * known).sum(0),
+            positives,
+            negatives,
+            known.sum(0) * ((positives > 0) & (negatives > 0)),
         )
 
 
@@ -77,8 +93,13 @@ class Scale:
 
 
 def labels_of(client: Client, part: str) -> tuple[Tensor, Tensor]:
-    """Target and known (N, L) of one part, float64; 0 and 0 where nothing is known."""
-    exams = client.parts[part]
-    known = torch.from_numpy(exams.known).double()
-    target = torch.nan_to_num(torch.from_numpy(exams.target)).double()
-    return target, known
+    """Target and known (N, L) of one part, float64; both 0 at an unknown entry."""
+    target, known = client.labels(part)
+    return target.double().masked_fill(~known, 0.0), known.double()
+
+
+def rows_of(values: Tensor, rows: Tensor, num_labels: int) -> Tensor:
+    """Values (A, …) at the rows (A,) of L; 0 elsewhere."""
+    placed = torch.zeros(num_labels, *values.shape[1:], dtype=torch.float64)
+    placed[rows] = values
+    return placed

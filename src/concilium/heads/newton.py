@@ -5,100 +5,64 @@ For each label l, over all known training exams of all hospitals, it minimises
     F_l(w, b) = Σ_i [softplus(z_i) − y_i z_i] + λ/2 ‖w‖²,   z_i = w·x_i + b,   b unpenalised
 
 with x the standardised encoder output. A client sends g = Xᵀ(p − y), H = Xᵀ diag(p(1 − p)) X and
-the loss at the shared (w, b); the server steps by (ΣH + λI)⁻¹(Σg + λw), halving a step that
-overshoots. That is iteratively reweighted least squares (Green, "Iteratively Reweighted Least
-Squares for Maximum Likelihood Estimation", JRSS B 1984), distributed as in Wu, Jiang, Kim,
-Ohno-Machado, "Grid Binary LOgistic REgression (GLORE)", JAMIA 2012. Soft targets are allowed.
-Standardisation comes from summed moments, λ from the summed negative log-likelihood of the
-validation parts; both matter.
+the loss at the shared (w, b); the server steps by (ΣH + λI)⁻¹(Σg + λw). That is iteratively
+reweighted least squares (Green, "Iteratively Reweighted Least Squares for Maximum Likelihood
+Estimation", JRSS B 1984), distributed as in Wu, Jiang, Kim, Ohno-Machado, "Grid Binary LOgistic
+REgression (GLORE)", JAMIA 2012. Soft targets are allowed. Standardisation comes from summed
+moments, λ from the summed negative log-likelihood of the validation parts; both matter.
+
+The optimum is theirs; the way differs, for a Hessian is nearly all of the cost. It is used for many
+steps and for the next λ, which needs no exchange to begin with, and a fresh one is asked for only
+where progress is slow (``heads/_descent.py``); of a symmetric matrix one triangle is sent. A step
+that would raise F is halved.
+
+``site_intercepts`` gives each hospital an intercept of its own for each label, as columns that say
+which hospital an exam comes from would: how common a finding is at a hospital then says nothing of
+what it looks like (conditional on the hospital, after Neyman, Scott, "Consistent Estimates Based on
+Partially Consistent Observations", Econometrica 1948, without their bias as hospitals are few and
+large). A hospital solves for its intercept at the shared w, and sends the profile's loss and
+gradient and the Schur complement H_ww − H_wb H_bb⁻¹ H_bw: sums still, and its intercept stays. One
+without a positive or without a negative of a label has no say on it: its intercept would run away
+and explain everything. The model has one bias: the shared one that fits best at that w, over all
+hospitals' exams, for hospitals that have none of their own.
+
+Sends: summed moments, then the summed loss and gradient (L·d numbers) in every exchange, and in
+  some of them the upper triangles of L Hessians (L·d(d+1)/2 numbers).
+Costs: some five to fifteen exchanges a penalty, of L·d numbers; a Hessian, of L·d²/2, about once a
+  penalty. No pass through the encoder after the first: its outputs are kept.
+Secure sum: yes, the server needs totals only.
+Differential privacy: no, its sums are not clipped; noise on a Hessian of d² numbers costs much.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
-from concilium.federation.client import Client
-from concilium.federation.requests import Request
 from concilium.foundation.checks import at_least, positive
 from concilium.foundation.named_tensors import NamedTensors
-from concilium.heads._standardisation import Moments, MomentsRequest, Scale, labels_of
-from concilium.heads.contract import Ask, Head, Solved
-
-
-@dataclass(frozen=True)
-class HeadSums:
-    """Loss (L,), gradient (L, d+1) and Hessian (L, d+1, d+1) of the unpenalised objective."""
-
-    loss: Tensor
-    gradient: Tensor
-    hessian: Tensor
-
-    def __add__(self, other: HeadSums) -> HeadSums:
-        return HeadSums(
-            self.loss + other.loss,
-            self.gradient + other.gradient,
-            self.hessian + other.hessian,
-        )
-
-
-@dataclass(frozen=True)
-class NewtonRequest(Request[HeadSums]):
-    """What are loss, gradient and Hessian at ``solution`` (A, d+1), for the ``labels`` (A,)?"""
-
-    model: NamedTensors
-    scale: Scale
-    solution: Tensor
-    labels: tuple[int, ...]
-
-    def answer(self, client: Client) -> HeadSums:
-        design = self.scale.design(torch.from_numpy(client.features(self.model, "train")))
-        target, known = labels_of(client, "train")
-        columns = list(self.labels)
-        target, known = target[:, columns], known[:, columns]
-        score = design @ self.solution.T
-        probability = score.sigmoid()
-        curvature = (known * probability * (1 - probability)).sqrt()
-        hessian = torch.stack([_gram(design * root[:, None]) for root in curvature.T])
-        return HeadSums(
-            (known * (softplus(score) - target * score)).sum(0),
-            (known * (probability - target)).T @ design,
-            hessian,
-        )
-
-
-@dataclass(frozen=True)
-class HeldOutRequest(Request[Tensor]):
-    """What is the loss (S, L) of several solutions (S, L, d+1) on the validation parts?"""
-
-    model: NamedTensors
-    scale: Scale
-    solutions: Tensor
-
-    def answer(self, client: Client) -> Tensor:
-        design = self.scale.design(torch.from_numpy(client.features(self.model, "validation")))
-        target, known = labels_of(client, "validation")
-        losses = []
-        for solution in self.solutions:
-            score = design @ solution.T
-            losses.append((known * (softplus(score) - target * score)).sum(0))
-        return torch.stack(losses)
+from concilium.heads._descent import Descent, Point
+from concilium.heads._held_out import choose
+from concilium.heads._logistic import HessianRequest, LossRequest, Place, logistic_loss
+from concilium.heads._standardisation import Moments, MomentsRequest, Scale, rows_of
+from concilium.heads.contract import Ask, Head, Solution
 
 
 @dataclass(frozen=True)
 class Newton(Head):
     """``penalties``: the λ to choose from, by the summed validation loss (one: no choice is made).
 
-    ``tolerance`` ends the iterations when no coefficient moves by more; ``max_rounds`` bounds them
-    for each λ. A label without a positive or without a negative in training keeps its old row.
+    ``tolerance`` ends the iterations when no coefficient moves by more; ``max_rounds`` bounds the
+    exchanges of losses for each λ. A label without a positive or without a negative in training
+    keeps its old row; with ``site_intercepts``, one that no hospital has both of.
     """
 
     penalties: tuple[float, ...] = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
     tolerance: float = 1e-7
     max_rounds: int = 50
+    site_intercepts: bool = False
 
     def __post_init__(self) -> None:
         at_least(1, penalties=len(self.penalties), max_rounds=self.max_rounds)
@@ -106,131 +70,78 @@ class Newton(Head):
             positive(penalty=penalty)
         positive(tolerance=self.tolerance)
 
-    def solve(self, ask: Ask, model: NamedTensors) -> Solved:
+    def solution(self, ask: Ask, model: NamedTensors) -> Solution:
         moments = ask(MomentsRequest(model))
+        solved = moments.both
+        if self.site_intercepts:
+            solved = solved & (moments.contrasted > 0)
+        rows = solved.nonzero().flatten()
+        if not len(rows):
+            empty = torch.zeros_like(model["head.weight"], dtype=torch.float64)
+            return Solution(empty, empty[:, 0], solved, {"held_out_loss": []})
         scale = Scale.of(moments)
-        solvable = (moments.positives > 0) & (moments.negatives > 0)
-        labels = tuple(int(label) for label in solvable.nonzero().flatten())
-        if not labels:
-            return Solved(model, {"kept_rows": float(len(solvable)), "held_out_loss": []})
-        paths, rounds, open_labels = self._path(ask, model, scale, moments, labels)
-        best, held_out = _choose(ask, model, scale, paths)
-        weight, bias = scale.fold(paths[best])
-        rows = solvable[:, None]
-        old_weight, old_bias = model["head.weight"], model["head.bias"]
-        tensors = {
-            **model,
-            "head.weight": torch.where(rows, weight.float(), old_weight),
-            "head.bias": torch.where(solvable, bias.float(), old_bias),
-        }
+        objective = _Objective(ask, model, scale, rows, self)
+        paths, moving = objective.paths(moments)
+        labels = tuple(rows.tolist())
+        best, held_out = choose(ask, model, scale, paths, labels, logistic_loss)
+        weight, bias = scale.fold(rows_of(paths[best], rows, len(solved)))
         report: dict[str, float | list[float] | list[str]] = {
             "penalty": sorted(self.penalties, reverse=True)[best],
             "held_out_loss": held_out,
-            "exchanges": float(rounds),
-            "kept_rows": float((~solvable).sum()),
-            "not_converged": float(open_labels),
+            "not_converged": float(moving),
         }
-        return Solved(NamedTensors(tensors), report)
-
-    def _path(
-        self,
-        ask: Ask,
-        model: NamedTensors,
-        scale: Scale,
-        moments: Moments,
-        labels: tuple[int, ...],
-    ) -> tuple[Tensor, int, int]:
-        """Solutions (S, L, d+1), from the largest λ to the smallest, each starting at the last.
-
-        With the exchanges used, and how many solutions were still moving when they ran out.
-        """
-        start = torch.zeros(len(moments.positives), len(scale.mean) + 1, dtype=torch.float64)
-        odds = moments.positives.clamp_min(0.5) / moments.negatives.clamp_min(0.5)
-        start[:, -1] = odds.log()
-        found, rounds, open_labels = [], 0, 0
-        for penalty in sorted(self.penalties, reverse=True):
-            descent = _Descent(ask, model, scale, penalty)
-            start, used, moving = descent.run(start, labels, self.tolerance, self.max_rounds)
-            found.append(start)
-            rounds += used
-            open_labels += moving
-        return torch.stack(found), rounds, open_labels
+        return Solution(weight, bias, solved, report)
 
 
 @dataclass(frozen=True)
-class _Descent:
-    """Damped Newton steps at one λ, every label on its own, all in the same exchanges."""
+class _Objective:
+    """The logistic objectives of the labels (A,) that can be solved."""
 
     ask: Ask
     model: NamedTensors
     scale: Scale
-    penalty: float
+    labels: Tensor
+    head: Newton
 
-    def run(
-        self, start: Tensor, labels: tuple[int, ...], tolerance: float, max_rounds: int
-    ) -> tuple[Tensor, int, int]:
-        solution = start.clone()
-        active = torch.tensor(labels, dtype=torch.long)
-        accepted = self._at(solution[active], active)
-        step = self._step(solution[active], accepted)
-        used = 1
-        while len(active) and used < max_rounds:
-            proposal = solution[active] - step
-            reached = self._at(proposal, active)
-            used += 1
-            better = reached.loss <= accepted.loss + 1e-9 * accepted.loss.abs()
-            solution[active] = torch.where(better[:, None], proposal, solution[active])
-            accepted = _where(better, reached, accepted)
-            moved = step.abs().amax(1) > tolerance
-            fresh = self._step(solution[active], accepted)
-            step = torch.where(better[:, None], fresh, step / 2)
-            active, step = active[moved], step[moved]
-            accepted = _where(moved, accepted, None)
-        return solution, used, len(active)
+    def paths(self, moments: Moments) -> tuple[Tensor, int]:
+        """Solutions (S, A, d+1), from the largest λ to the smallest, each starting at the last.
 
-    def _at(self, solution: Tensor, active: Tensor) -> HeadSums:
-        """The penalised sums at a solution."""
-        labels = tuple(int(label) for label in active)
-        sums = self.ask(NewtonRequest(self.model, self.scale, solution, labels))
-        ridge = torch.full((solution.shape[1],), self.penalty, dtype=torch.float64)
-        ridge[-1] = 0.0
-        return replace(
-            sums,
-            loss=sums.loss + (ridge * solution.square()).sum(1) / 2,
-            gradient=sums.gradient + ridge * solution,
-            hessian=sums.hessian + torch.diag(ridge),
+        With how many of them were still moving when their exchanges ran out.
+        """
+        own = self.head.site_intercepts
+        num_features = len(self.scale.mean)
+        log_odds = moments.log_odds()[self.labels, None]
+        start = torch.zeros(len(self.labels), num_features, dtype=torch.float64)
+        ridge = torch.ones(num_features, dtype=torch.float64)
+        if not own:
+            start, ridge = torch.cat([start, log_odds], 1), torch.cat([ridge, ridge.new_zeros(1)])
+        descent = self._descent(own)
+        point, found, moving = descent.begin(start), [], 0
+        for penalty in sorted(self.head.penalties, reverse=True):
+            point = descent.run(point, penalty * ridge)
+            found.append(point.solution)
+            moving += point.moving
+        if not own:
+            return torch.stack(found), moving
+        shared = self._shared_intercepts(torch.cat(found), log_odds.repeat(len(found), 1))
+        solutions = torch.cat([torch.cat(found), shared.solution], 1)
+        return solutions.reshape(len(found), len(self.labels), -1), moving + shared.moving
+
+    def _shared_intercepts(self, weight: Tensor, start: Tensor) -> Point:
+        """The bias (S·A, 1) that fits best beside each weight (S·A, d), over all hospitals."""
+        descent = self._descent(False, weight)
+        return descent.run(descent.begin(start), torch.zeros(1, dtype=torch.float64))
+
+    def _descent(self, own_intercepts: bool, fixed: Tensor | None = None) -> Descent:
+        def place(solution: Tensor, rows: Tensor) -> Place:
+            labels = tuple(self.labels[rows % len(self.labels)].tolist())
+            beside = None if fixed is None else fixed[rows]
+            return Place(self.model, self.scale, solution, labels, own_intercepts, beside)
+
+        return Descent(
+            self.ask,
+            lambda solution, rows: LossRequest(place(solution, rows)),
+            lambda solution, rows: HessianRequest(place(solution, rows)),
+            self.head.tolerance,
+            self.head.max_rounds,
         )
-
-    def _step(self, solution: Tensor, sums: HeadSums) -> Tensor:
-        """Newton's step; a hair on the diagonal keeps the intercept of a separable label finite."""
-        hair = 1e-10 * torch.eye(solution.shape[1], dtype=torch.float64)
-        step: Tensor = torch.linalg.solve(sums.hessian + hair, sums.gradient)
-        return step
-
-
-def _where(mask: Tensor, yes: HeadSums, no: HeadSums | None) -> HeadSums:
-    """Sums of the masked labels; of the others those of ``no``, or none at all."""
-    if no is None:
-        return HeadSums(yes.loss[mask], yes.gradient[mask], yes.hessian[mask])
-    return HeadSums(
-        torch.where(mask, yes.loss, no.loss),
-        torch.where(mask[:, None], yes.gradient, no.gradient),
-        torch.where(mask[:, None, None], yes.hessian, no.hessian),
-    )
-
-
-def _choose(ask: Ask, model: NamedTensors, scale: Scale, paths: Tensor) -> tuple[int, list[float]]:
-    """Index of the solution with the least validation loss summed over labels, and those losses.
-
-    The middle one, and no losses, where no validation exam has a known label.
-    """
-    if len(paths) == 1:
-        return 0, []
-    held_out = ask(HeldOutRequest(model, scale, paths)).sum(1)
-    if not bool(held_out.any()):
-        return len(paths) // 2, []
-    return int(held_out.argmin()), held_out.tolist()
-
-
-def _gram(matrix: Tensor) -> Tensor:
-    return matrix.T @ matrix

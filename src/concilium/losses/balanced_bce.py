@@ -5,6 +5,12 @@ baseline that a focused loss has to beat. In a published comparison of federated
 (40 clients, Dirichlet 0.1, each loss with its own tuned learning rate, 3 seeds) mAP on VOC and COCO
 was 67.8 and 26.0 with BCE, 59.9 and 19.8 with focal, 67.3 and 21.3 with asymmetric loss, 70.1 and
 41.9 with balanced BCE.
+
+Sends: nothing of its own.
+Costs: no bytes and no forward pass.
+Secure sum: yes, nothing is added to what the algorithm sends.
+Differential privacy: no, a batch is divided by its own numbers of positives and negatives, so what
+an image says depends on the others.
 """
 
 from __future__ import annotations

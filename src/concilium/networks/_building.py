@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
+from concilium.foundation import components
 from concilium.foundation.checks import at_least, positive
-from concilium.foundation.errors import InputError
+from concilium.foundation.errors import ComponentError, InputError, Problem
 from concilium.foundation.seeds import derive_seed
-from concilium.networks.contract import Network
+from concilium.networks.contract import Architecture, Network
+
+Base = str | Mapping[str, Any]
+"""Another network, by its name or as {name = …, and its settings}."""
+
+
+def build_base(of: Base) -> Architecture:
+    """Build the architecture that another one wraps. Raises ComponentError where it cannot be."""
+    settings = {"name": of} if isinstance(of, str) else dict(of)
+    if "name" not in settings:
+        what = "'of' does not say which network to wrap"
+        raise ComponentError(Problem("networks", what, "write of = {name = 'small_cnn'}"))
+    base: Architecture = components.build("networks", settings.pop("name"), settings)
+    return base
 
 
 @contextmanager

@@ -48,7 +48,8 @@ def load_weights(network: Network, path: Path) -> LoadedWeights:
     finite); the network is then as it was.
     """
     found = _named_like_network(_read(path))
-    own = network.state_dict()
+    # A label graph starts from the federation's statistics, whatever a file says.
+    own = {n: t for n, t in network.state_dict().items() if not n.startswith("graph.")}
     kept = _kept_head(found, own)
     problems = _problems(path, found, {n: t for n, t in own.items() if n not in kept})
     if problems:

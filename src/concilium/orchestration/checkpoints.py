@@ -137,9 +137,9 @@ def _tensors(progress: Progress) -> dict[str, Tensor]:
     }
     if progress.best is not None and progress.best.round != progress.server.round:
         groups["best"] = progress.best.model
-    for client, state in progress.client_states.items():
-        groups[f"client/{client}"] = state.extras
-        groups[f"private/{client}"] = state.private
+    for place, state in enumerate(progress.client_states.values()):  # a name may hold any letter
+        groups[f"client/{place}"] = state.extras
+        groups[f"private/{place}"] = state.private
     return {
         f"{group}|{name}": tensor.contiguous()
         for group, tensors in groups.items()
@@ -181,8 +181,8 @@ def _progress(manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Pro
         ),
         best,
         {
-            client: ClientState(group(f"client/{client}"), group(f"private/{client}"))
-            for client in manifest["clients"]
+            client: ClientState(group(f"client/{place}"), group(f"private/{place}"))
+            for place, client in enumerate(manifest["clients"])
         },
         tuple(manifest["history"]),
     )

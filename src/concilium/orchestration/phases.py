@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from concilium.algorithms.contract import Algorithm
 from concilium.evaluation.averages import macro
@@ -19,12 +20,18 @@ from concilium.federation.messages import total
 from concilium.federation.requests import (
     BootstrapRequest,
     EvaluationRequest,
+    PseudoLikelihoodRequest,
     Request,
     StatisticsRequest,
 )
 from concilium.federation.states import ServerState
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.heads.contract import Ask, Head, Solved
+from concilium.joint.inference import Posterior, PriorChoice, ScoreMeaning
+from concilium.joint.label_prior import MOST_ENUMERATED, LabelPrior
+from concilium.joint.maximum_entropy import RIDGE, fit_label_prior
+from concilium.joint.pair_counts import PairCounts
+from concilium.joint.pseudo_likelihood import fit_pseudo_likelihood
 from concilium.labels.statistics import LabelStatistics
 from concilium.metrics.auroc import Auroc
 from concilium.metrics.average_precision import AveragePrecision
@@ -82,13 +89,22 @@ class Developed:
         """The model that is used: with the exact head where there is one."""
         return self.model if self.consolidated is None else self.consolidated.model
 
+    @property
+    def coupling(self) -> Tensor | None:
+        """What the exact head found of labels together (L, L), where it did."""
+        return None if self.consolidated is None else self.consolidated.coupling
+
 
 @dataclass(frozen=True)
 class Operation:
-    """How a model is used: calibration and thresholds (L,), both from summed validation parts."""
+    """How a model is used: calibration and thresholds (L,), both from summed validation parts.
+
+    ``posterior``, where there is one, comes first: the others are fitted to its log-odds.
+    """
 
     calibration: Calibration
     thresholds: npt.NDArray[np.float64]
+    posterior: Posterior | None = None
 
 
 @dataclass(frozen=True)
@@ -185,11 +201,41 @@ def watching(ask: Ask, ask_test: Ask | None, recipe: Recipe) -> Inspection:
     return inspect
 
 
-def operate(model: NamedTensors, ask: Ask, rule: ThresholdRule) -> Operation:
+def posterior_of(choice: PriorChoice, scores: ScoreMeaning, ask: Ask) -> Posterior | None:
+    """What turns scores into log-odds under the chosen label prior; None for "none".
+
+    The prior of the federation is fitted to the summed label statistics of the training parts, with
+    more than 16 labels to sums of the pseudo-likelihood.
+    """
+    if choice == "none":
+        return None
+    statistics = ask(StatisticsRequest("train"))
+    prior = LabelPrior.independent(PairCounts.of(statistics).log_odds)
+    if choice != "independent":
+        prior = _fitted_prior(statistics, prior, ask)
+    return Posterior.of(choice, scores, prior, statistics)
+
+
+def _fitted_prior(statistics: LabelStatistics, independent: LabelPrior, ask: Ask) -> LabelPrior:
+    if len(independent.bias) <= MOST_ENUMERATED:
+        return fit_label_prior(statistics)
+    prevalence = independent.bias.sigmoid()
+    return fit_pseudo_likelihood(
+        lambda point: ask(PseudoLikelihoodRequest(prevalence, point)),
+        prevalence,
+        independent,
+        RIDGE,
+    )
+
+
+def operate(
+    model: NamedTensors, ask: Ask, rule: ThresholdRule, posterior: Posterior | None = None
+) -> Operation:
     """Calibration and thresholds of a model, from summed validation parts."""
-    calibration = fit_calibration(ask(EvaluationRequest(model, "validation")))
-    calibrated = ask(EvaluationRequest(model, "validation", calibration))
-    return Operation(calibration, rule(calibrated))
+    raw = EvaluationRequest(model, "validation", posterior=posterior)
+    calibration = fit_calibration(ask(raw))
+    calibrated = ask(replace(raw, calibration=calibration))
+    return Operation(calibration, rule(calibrated), posterior)
 
 
 def assess(
@@ -201,13 +247,14 @@ def assess(
     seed: int = 0,
 ) -> Assessment:
     """A model on the test parts of every client of a runtime."""
+    calibration, posterior = operation.calibration, operation.posterior
     request = EvaluationRequest(
-        model, "test", operation.calibration, operation.thresholds, recipe.label_sets
+        model, "test", calibration, operation.thresholds, recipe.label_sets, posterior
     )
     by_client = dict(runtime.ask(request, runtime.clients))
     bootstrap = None
     if replicates:
-        drawn = BootstrapRequest(model, "test", replicates, seed, operation.calibration)
+        drawn = BootstrapRequest(model, "test", replicates, seed, calibration, posterior)
         bootstrap = asking(runtime)(drawn)
     return Assessment(by_client, bootstrap)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from concilium.algorithms.contract import Algorithm
 from concilium.federation.messages import Update, total
-from concilium.federation.sampling import cohort
 from concilium.federation.states import ServerState
 from concilium.foundation.checks import at_least, fraction
 from concilium.foundation.errors import DivergenceError
@@ -16,6 +15,8 @@ from concilium.foundation.named_tensors import NamedTensors
 from concilium.orchestration.checkpoints import Best, Checkpoints, Progress
 from concilium.orchestration.observers import Observer, Record, RoundFinished
 from concilium.runtimes.contract import Runtime
+from concilium.samplings.contract import NumTrainingImages, Sampling
+from concilium.samplings.uniform import Uniform
 
 # Looks at a model after a round and says what it sees; "validation_score" decides which is the
 # best.
@@ -26,8 +27,8 @@ Inspection = Callable[[NamedTensors], Record]
 class Schedule:
     """How many rounds, who takes part, and how often one looks.
 
-    ``participation`` is the fraction of clients in a round; ``evaluate_every`` looks after every so
-    many rounds and after the last; ``seed`` draws the cohorts.
+    ``participation`` is the fraction of clients in a round; ``sampling`` says which they are, and
+    ``seed`` draws them; ``evaluate_every`` looks after every so many rounds and after the last.
     """
 
     rounds: int
@@ -35,11 +36,16 @@ class Schedule:
     evaluate_every: int = 1
     checkpoint_every: int = 1
     seed: int = 0
+    sampling: Sampling = field(default_factory=Uniform)
 
     def __post_init__(self) -> None:
         at_least(0, rounds=self.rounds)
         at_least(1, evaluate_every=self.evaluate_every, checkpoint_every=self.checkpoint_every)
         fraction(participation=self.participation)
+
+    def cohort(self, runtime: Runtime, sizes: Mapping[str, int], round_: int) -> tuple[str, ...]:
+        """The clients that take part in a round."""
+        return self.sampling.cohort(runtime.clients, self.participation, sizes, self.seed, round_)
 
 
 def run_rounds(
@@ -51,9 +57,14 @@ def run_rounds(
     checkpoints: Checkpoints | None,
     observer: Observer,
 ) -> Progress:
-    """Go on from ``progress`` until the schedule's last round; every round is committed."""
+    """Go on from ``progress`` until the schedule's last round; every round is committed.
+
+    Sizes of clients, where the sampling needs them, are asked anew after a crash: what they decide
+    is the same.
+    """
+    sizes = _sizes(schedule, runtime)
     while progress.server.round < schedule.rounds:
-        progress, record = _one_round(progress, schedule, algorithm, runtime, inspect)
+        progress, record = _one_round(progress, schedule, sizes, algorithm, runtime, inspect)
         done = progress.server.round
         due = done % schedule.checkpoint_every == 0 or done == schedule.rounds
         if checkpoints is not None and due:
@@ -62,16 +73,24 @@ def run_rounds(
     return progress
 
 
+def _sizes(schedule: Schedule, runtime: Runtime) -> Mapping[str, int]:
+    """Training images of each client; nothing is asked where nothing depends on them."""
+    if not schedule.sampling.needs_sizes or schedule.participation == 1:
+        return {}
+    return dict(runtime.ask(NumTrainingImages(), runtime.clients))
+
+
 def _one_round(
     progress: Progress,
     schedule: Schedule,
+    sizes: Mapping[str, int],
     algorithm: Algorithm,
     runtime: Runtime,
     inspect: Inspection,
 ) -> tuple[Progress, Record]:
     server = progress.server
     broadcast = algorithm.broadcast(server)
-    asked = cohort(runtime.clients, schedule.participation, schedule.seed, server.round)
+    asked = schedule.cohort(runtime, sizes, server.round)
     summed = total(runtime.train(broadcast, asked), asked)
     server = algorithm.server_update(server, summed)
     if not all(bool(tensor.isfinite().all()) for tensor in server.model.values()):

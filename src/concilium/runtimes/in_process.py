@@ -57,10 +57,10 @@ class ClientWork:
         return self.client.labels()
 
     def features(self, model: NamedTensors) -> Tensor:
-        return torch.from_numpy(self.client.features(model, "train"))
+        return torch.from_numpy(self._as_it_is_now().features(model, "train"))
 
     def scores(self, model: NamedTensors) -> Tensor:
-        return torch.from_numpy(self.client.scores(model, "train"))
+        return torch.from_numpy(self._as_it_is_now().scores(model, "train"))
 
     def train(
         self,
@@ -74,6 +74,10 @@ class ClientWork:
             model, self.round, self.loss, gradient_term, loss_term, labels
         )
         return trained, done
+
+    def _as_it_is_now(self) -> Client:
+        """The client with what its last training left at home."""
+        return replace(self.client, private=self.private)
 
 
 @dataclass(frozen=True)

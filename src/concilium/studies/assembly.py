@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from concilium.algorithms.contract import Algorithm
 from concilium.data.augmentation import Augmentation
@@ -18,6 +19,7 @@ from concilium.foundation.errors import InputError, Problem, StudyError
 from concilium.foundation.paths import expand
 from concilium.foundation.seeds import derive_seed
 from concilium.heads.contract import Head
+from concilium.joint.inference import ScoreMeaning
 from concilium.labels.schema import LabelSchema
 from concilium.labels.uncertainty import UncertaintyPolicy
 from concilium.losses.contract import Loss
@@ -51,6 +53,17 @@ class Method:
     algorithm: Algorithm
     weighting: Weighting
     head: Head | None
+
+    @property
+    def trained_scores(self) -> ScoreMeaning:
+        """What the scores of the model of the rounds are."""
+        return ScoreMeaning(self.loss.gives_evidence)
+
+    def final_scores(self, coupling: Tensor | None) -> ScoreMeaning:
+        """What the scores of the final model are, whose exact head found this coupling (L, L)."""
+        if self.head is None:
+            return self.trained_scores
+        return ScoreMeaning(self.head.gives_evidence, coupling)
 
 
 def make(kind: str, choice: Choice) -> Any:
@@ -100,6 +113,7 @@ def check(study: Study, file: str, tables: Sequence[str] = TABLES) -> None:
     attempt("split.partitioner", lambda: make("partitioners", study.split.partitioner))
     attempt("network", lambda: make("networks", study.network.architecture))
     attempt("training", lambda: training_of(study, study.training.learning_rates[0]))
+    attempt("training.sampling", lambda: make("samplings", study.training.sampling))
     for name, settings in study.methods.items():
         attempt(
             f"methods.{name}",
@@ -137,9 +151,25 @@ def method_of(name: str, settings: MethodSettings) -> Method:
     if not problems and method.head is not None and type(method.loss).scores is not Loss.scores:
         what = f"an exact head gives log-odds of each label, not the scores of {settings.loss.name}"
         problems.append(Problem("head", what, 'leave the head out, or take loss = "bce"'))
+    if not problems and method.head is not None:
+        problems += _without_prior(method.head, settings)
     if problems:
         raise StudyError(problems)
     return method
+
+
+def _without_prior(head: Head, settings: MethodSettings) -> list[Problem]:
+    """What is wrong with a head that gives evidence where no prior makes log-odds of it.
+
+    A loss that gives evidence may do without: its scores lack a constant of each label and what the
+    other labels add, so they rank exams, and calibration finds the constant.
+    """
+    if not head.gives_evidence or settings.prior != "none":
+        return []
+    name = "" if settings.head is None else settings.head.name
+    what = f"{name} gives evidence, of which only a label prior makes log-odds"
+    remedy = 'add prior = "federation" to the method (or "site", "independent")'
+    return [Problem("prior", what, remedy)]
 
 
 def load_data(study: Study, cache: Path) -> Dataset:
@@ -222,6 +252,7 @@ def recipe_of(
             own.evaluate_every,
             own.checkpoint_every,
             seed=derive_seed(seed, "cohorts"),
+            sampling=make("samplings", own.sampling),
         ),
         own.keep if method.settings.shares == "all" else "last",
         method.head,

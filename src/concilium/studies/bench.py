@@ -13,18 +13,27 @@ from concilium.federation.requests import StatisticsRequest
 from concilium.federation.sharing import private, travelling
 from concilium.foundation.files import file_name
 from concilium.foundation.named_tensors import NamedTensors
+from concilium.joint.inference import ScoreMeaning
 from concilium.labels.frequency_groups import frequency_groups
 from concilium.networks.contract import Network
 from concilium.orchestration.checkpoints import Checkpoints
 from concilium.orchestration.observers import Observer
-from concilium.orchestration.phases import Recipe, ThresholdRule, asking, assess, operate
+from concilium.orchestration.phases import (
+    Recipe,
+    ThresholdRule,
+    asking,
+    assess,
+    operate,
+    posterior_of,
+)
 from concilium.runtimes.in_process import InProcess
 from concilium.studies import assembly, hospitals
 from concilium.studies.configuration import Study, digest_of
 from concilium.studies.results import Plain, describe, mean_of
 
 Parts = Mapping[str, Mapping[str, Exams]]
-Look = Callable[[NamedTensors, int], Plain]
+Look = Callable[[NamedTensors, int, ScoreMeaning], Plain]
+"""A model, bootstrap replicates, and what the model's scores are, to a description."""
 Private = Mapping[str, NamedTensors]
 """What stays at home, by hospital."""
 NOTHING: Private = MappingProxyType({})
@@ -98,10 +107,15 @@ class Bench:
 
     def model_file(self, name: str) -> Path:
         """Where the final model of a training stands."""
+        return self._file("model", name)
+
+    def coupling_file(self, name: str) -> Path:
+        """Where the coupling stands that a training's exact head found, if it did."""
+        return self._file("coupling", name)
+
+    def _file(self, kind: str, name: str) -> Path:
         alone = self.method.settings.trains == "hospitals"
-        return self.folder / (
-            f"model-{file_name(name)}.safetensors" if alone else "model.safetensors"
-        )
+        return self.folder / f"{f'{kind}-{file_name(name)}' if alone else kind}.safetensors"
 
     def private_file(self, hospital: str) -> Path:
         """Where the tensors of a hospital stand that did not travel."""
@@ -132,7 +146,8 @@ class Bench:
 def looking(bench: Bench, parts: Parts, rule: ThresholdRule, private: Private = NOTHING) -> Look:
     """How a model that was trained on ``parts`` is described on the test parts of all hospitals.
 
-    Calibration and thresholds come from the validation parts of ``parts``, by the ``rule``.
+    The label prior comes from the training parts of ``parts``, calibration and thresholds from
+    their validation parts, by the ``rule``.
     """
     rate = bench.study.training.learning_rates[0]  # no step is taken: it has no say
     own = bench.runtime(parts, rate, private)
@@ -140,8 +155,10 @@ def looking(bench: Bench, parts: Parts, rule: ThresholdRule, private: Private = 
     shares = bench.study.evaluation
     groups = frequency_groups(asking(everybody)(StatisticsRequest()), shares.head, shares.tail)
 
-    def look(model: NamedTensors, replicates: int) -> Plain:
-        operation = operate(model, asking(own), rule)
+    def look(model: NamedTensors, replicates: int, scores: ScoreMeaning) -> Plain:
+        ask = asking(own)
+        posterior = posterior_of(bench.method.settings.prior, scores, ask)
+        operation = operate(model, ask, rule, posterior)
         found = assess(model, operation, everybody, bench.recipe, replicates, bench.job.seed)
         labels = bench.dataset.table.schema.names
         return describe(found, operation, labels, groups, bench.study.evaluation.min_positives)

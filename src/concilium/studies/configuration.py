@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from concilium.federation.sharing import Sharing
+from concilium.joint.inference import PriorChoice
 
 
 class Settings(BaseModel):
@@ -79,12 +80,14 @@ class TrainingSettings(Settings):
     """``[training]``: the same for every method of the study.
 
     Several ``learning_rates`` are tried by EVERY method, which keeps the one with the best
-    validation score. ``keep`` = "best" takes the round with the best validation score, "last" the
+    validation score. ``participation`` is the fraction of hospitals in a round, ``sampling`` says
+    which they are. ``keep`` = "best" takes the round with the best validation score, "last" the
     last one.
     """
 
     rounds: int = Field(20, ge=0)
     participation: Fraction = 1.0
+    sampling: Named = Choice(name="uniform")
     local_epochs: Count = 1
     batch_size: Count = 32
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
@@ -120,6 +123,9 @@ class MethodSettings(Settings):
     ``sharing`` = "all_but_normalisation" keeps normalisation layers at home (FedBN); the last round
     is then kept, as what is at home is that of the last round. It says nothing to a training in
     which nobody shares.
+
+    ``prior`` is what is known of labels before an image is seen when the trained model is used
+    (``joint.inference``); rounds and learning rates are chosen by scores without it.
     """
 
     trains: Literal["federation", "hospitals", "pooled"] = "federation"
@@ -128,6 +134,7 @@ class MethodSettings(Settings):
     weighting: Named = Choice(name="by_images")
     sharing: Sharing = "all"
     head: Named | None = None
+    prior: PriorChoice = "none"
 
     @property
     def shares(self) -> Sharing:

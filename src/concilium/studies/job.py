@@ -46,7 +46,7 @@ def _together(bench: Bench) -> Plain:
     """One model: of the federation, or of all exams pooled in one place."""
     ((name, parts),) = bench.trainings.items()
     developed, rates = _best_rate(bench, parts, name, watch_test=True)
-    _save(bench.model_file(name), developed.final)
+    _save_final(bench, name, developed)
     for hospital, tensors in developed.private.items():
         _save(bench.private_file(hospital), tensors)
     account = _account(developed, rates)
@@ -61,7 +61,7 @@ def _by_hospital(bench: Bench) -> Plain:
     tests: dict[str, Plain] = {}
     for name, parts in bench.trainings.items():
         developed, rates = _best_rate(bench, parts, name, watch_test=False)
-        _save(bench.model_file(name), developed.final)
+        _save_final(bench, name, developed)
         accounts.append(_account(developed, rates))
         tests[name] = _assessed(bench, parts, developed)["test"]
     return {
@@ -138,9 +138,10 @@ def _assessed(bench: Bench, parts: Parts, developed: Developed) -> Plain:
     look = looking(bench, parts, bench.rule, developed.private)
     before = None
     if developed.consolidated is not None:
-        before = look(developed.model, 0)
-    replicates = bench.study.evaluation.bootstrap
-    return {"test": look(developed.final, replicates), "before_consolidation": before}
+        before = look(developed.model, 0, bench.method.trained_scores)
+    scores = bench.method.final_scores(developed.coupling)
+    test = look(developed.final, bench.study.evaluation.bootstrap, scores)
+    return {"test": test, "before_consolidation": before}
 
 
 def _account(developed: Developed, rates: Mapping[float, float]) -> Plain:
@@ -156,6 +157,13 @@ def _account(developed: Developed, rates: Mapping[float, float]) -> Plain:
         "bytes_down": sum(int(record["bytes_down"]) for record in developed.history),
         "history": list(developed.history),
     }
+
+
+def _save_final(bench: Bench, name: str, developed: Developed) -> None:
+    """The model that is used, and what its exact head found of labels together."""
+    _save(bench.model_file(name), developed.final)
+    if developed.coupling is not None:
+        _save(bench.coupling_file(name), NamedTensors({"coupling": developed.coupling}))
 
 
 def _save(path: Path, model: NamedTensors) -> None:

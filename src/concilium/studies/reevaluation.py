@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as from_safetensors
+from torch import Tensor
 
 from concilium.evaluation.sums import EvaluationSums
 from concilium.evaluation.thresholds import at_alert_budget, at_sensitivity, at_specificity
@@ -81,7 +83,9 @@ def evaluate_again(run: Path, job: Job, cache: Path, point: OperatingPoint | Non
     private = _read_private(bench)
     tests = {
         name: looking(bench, own, point or bench.rule, private)(
-            _read_model(bench.model_file(name), bench.initial), replicates
+            _read_model(bench.model_file(name), bench.initial),
+            replicates,
+            bench.method.final_scores(_read_coupling(bench, name)),
         )
         for name, own in bench.trainings.items()
     }
@@ -93,6 +97,13 @@ def _read_private(bench: Bench) -> dict[str, NamedTensors]:
     """What the hospitals kept at home; one that never trained has no file."""
     files = {name: bench.private_file(name) for name in bench.parts if bench.at_home}
     return {name: _read_model(f, bench.at_home) for name, f in files.items() if f.exists()}
+
+
+def _read_coupling(bench: Bench, name: str) -> Tensor | None:
+    """What the exact head of a training found of labels together, where it did."""
+    num = len(bench.dataset.table.schema)
+    file, form = bench.coupling_file(name), NamedTensors({"coupling": torch.zeros(num, num)})
+    return _read_model(file, form)["coupling"] if file.exists() else None
 
 
 def check_job(study: Study, job: Job, run: Path) -> None:

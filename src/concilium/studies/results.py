@@ -12,6 +12,7 @@ from concilium.evaluation.averages import macro, macro_replicates
 from concilium.evaluation.bootstrap import BootstrapSums, interval
 from concilium.evaluation.sums import EvaluationSums
 from concilium.foundation import components
+from concilium.joint.inference import Posterior
 from concilium.labels.correlation import phi
 from concilium.labels.frequency_groups import FrequencyGroup
 from concilium.metrics.auroc import area_under_roc
@@ -70,10 +71,22 @@ def describe(
             "thresholds": operation.thresholds,
             "slope": operation.calibration.slope,
             "offset": operation.calibration.offset,
+            "prior": prior(operation.posterior),
         },
         "by_hospital": {
             name: hospital(own, min_positives) for name, own in assessment.by_client.items()
         },
+    }
+
+
+def prior(posterior: Posterior | None) -> Plain:
+    """The label prior in use; for "site" the federation's, which each hospital's own is held to."""
+    if posterior is None:
+        return {"choice": "none"}
+    return {
+        "choice": posterior.choice,
+        "bias": posterior.prior.bias.numpy(),
+        "coupling": posterior.prior.coupling.numpy(),
     }
 
 

@@ -4,6 +4,13 @@ A loss is a mean over known entries; weighting by the same count makes one full-
 clients together equal one full-batch step on their pooled data, masks included. Weighting by images
 ends off the pooled solution as soon as hospitals annotate different labels. With complete labels it
 is ``by_images``.
+
+Sends: one number a tensor, Σ_l known_kl. Without secure sum it tells the server how many entries
+the hospital annotated.
+Costs: 4 bytes a tensor and client up; no more forward passes.
+Secure sum: yes, the server needs the sums only.
+Differential privacy: no, an image with other blanks changes the count, which is sent exactly; yes
+where each hospital annotates the same labels on all of its images.
 """
 
 from __future__ import annotations

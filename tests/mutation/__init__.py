@@ -1,0 +1,1 @@
+"""Planted faults: does the fast suite see that a method is wrong?"""

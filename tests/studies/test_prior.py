@@ -1,0 +1,141 @@
+"""The prior of a method, from the study file to the numbers, and to the same numbers again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from concilium.federation.requests import StatisticsRequest
+from concilium.foundation.errors import StudyError
+from concilium.foundation.files import plain
+from concilium.joint.label_prior import LabelPrior
+from concilium.joint.maximum_entropy import fit_label_prior
+from concilium.joint.pair_counts import PairCounts
+from concilium.orchestration.phases import asking
+from concilium.studies.assembly import method_of
+from concilium.studies.bench import Job
+from concilium.studies.configuration import Choice, MethodSettings
+from concilium.studies.reading import parse_study
+from concilium.studies.reevaluation import evaluate_again
+from tests.studies.test_jobs import CONTENT, PARTS, bench, result
+from tests.studies.test_same_numbers import essence, run, write_study
+from tests.worlds import runtime
+
+CHOICES = ("none", "independent", "federation", "site")
+EVIDENCE = Choice(name="label_regression")
+
+
+def found_under(folder: Path, prior: str, **method: Any) -> dict[str, Any]:
+    """The result of one round under a prior."""
+    methods = {"fedavg": {"prior": prior, **method}}
+    return result(folder / prior, "fedavg", PARTS, methods=methods)
+
+
+def test_the_result_says_which_prior_was_used(tmp_path: Path) -> None:
+    statistics = asking(runtime(PARTS))(StatisticsRequest())
+    fitted = fit_label_prior(statistics)
+    alone = LabelPrior.independent(PairCounts.of(statistics).log_odds)
+    expected = {"independent": alone, "federation": fitted, "site": fitted}
+    assert found_under(tmp_path, "none")["test"]["operation"]["prior"] == {"choice": "none"}
+    for choice, prior in expected.items():
+        said = found_under(tmp_path, choice)["test"]["operation"]["prior"]
+        assert said["choice"] == choice
+        np.testing.assert_allclose(said["bias"], prior.bias, atol=1e-9)
+        np.testing.assert_allclose(said["coupling"], prior.coupling, atol=1e-9)
+
+
+def test_a_prior_changes_how_a_model_is_used_and_not_the_model(tmp_path: Path) -> None:
+    """Ordinary scores: "independent" is "none", the others are others, and also differ."""
+    found = {choice: found_under(tmp_path, choice) for choice in CHOICES}
+    assert len({own["model"] for own in found.values()}) == 1
+    assert len({own["validation_score"] for own in found.values()}) == 1
+    losses = {choice: own["test"]["metrics"]["log_loss"] for choice, own in found.items()}
+    np.testing.assert_allclose(losses["independent"], losses["none"], atol=1e-6)
+    for one, other in (("none", "federation"), ("federation", "site")):
+        assert float(np.abs(losses[one] - losses[other]).max()) > 1e-4
+
+
+@pytest.mark.parametrize("trains", ["hospitals", "pooled"])
+def test_the_prior_is_that_of_the_exams_that_are_trained_on(tmp_path: Path, trains: str) -> None:
+    """A hospital alone knows of its own labels only."""
+    found = found_under(tmp_path, "federation", trains=trains)
+    statistics = [own["train"].statistics() for own in PARTS.values()]
+    if trains == "hospitals":
+        expected = np.mean([fit_label_prior(own).bias.numpy() for own in statistics], 0)
+    else:
+        expected = fit_label_prior(statistics[0] + statistics[1] + statistics[2]).bias.numpy()
+    np.testing.assert_allclose(found["test"]["operation"]["prior"]["bias"], expected, atol=1e-9)
+
+
+def test_a_head_that_gives_evidence_needs_a_prior() -> None:
+    settings = MethodSettings(head=EVIDENCE)
+    with pytest.raises(StudyError, match='add prior = "federation"'):
+        method_of("own", settings)
+    for choice in CHOICES[1:]:
+        method_of("own", MethodSettings(head=EVIDENCE, prior=choice))
+
+
+def test_scores_are_what_the_head_gives_or_without_one_what_the_loss_does() -> None:
+    class Evidence(type(method_of("own", MethodSettings()).loss)):  # type: ignore[misc]
+        gives_evidence = True
+
+    ordinary = method_of("own", MethodSettings())
+    odd = replace(ordinary, loss=Evidence())
+    assert not ordinary.final_scores(None).evidence
+    assert odd.final_scores(None).evidence and odd.trained_scores.evidence
+    newton = method_of("own", MethodSettings(head=Choice(name="newton"))).head
+    assert not replace(odd, head=newton).final_scores(None).evidence
+    regression = method_of("own", MethodSettings(head=EVIDENCE, prior="site"))
+    assert regression.final_scores(None).evidence and not regression.trained_scores.evidence
+
+
+def test_a_prior_that_is_not_known_is_refused() -> None:
+    with pytest.raises(StudyError, match=r"methods\.fedavg\.prior"):
+        parse_study({**CONTENT, "methods": {"fedavg": {"prior": "joint"}}}, "small.toml")
+
+
+@pytest.mark.parametrize(
+    "trains", ["federation", pytest.param("hospitals", marks=pytest.mark.slow)]
+)
+def test_what_a_head_finds_of_labels_together_is_kept(tmp_path: Path, trains: str) -> None:
+    methods = {"fedavg": {"head": "label_regression", "prior": "federation", "trains": trains}}
+    result(tmp_path, "fedavg", PARTS, methods=methods)
+    own = bench(tmp_path, "fedavg", PARTS, methods=methods)
+    names = ("hospital-0", "hospital-1", "hospital-2") if trains == "hospitals" else ("model",)
+    files = [own.coupling_file(name) for name in names]
+    assert len(set(files)) == len(names) and all(file.exists() for file in files)
+    plain_methods = {"fedavg": {"head": "newton", "prior": "federation"}}
+    result(tmp_path / "newton", "fedavg", PARTS, methods=plain_methods)
+    other = bench(tmp_path / "newton", "fedavg", PARTS, methods=plain_methods)
+    assert not other.coupling_file("model").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["", "label_regression"])
+@pytest.mark.parametrize("trains", ["federation", "hospitals"])
+@pytest.mark.parametrize("prior", CHOICES)
+def test_it_runs_resumes_and_evaluates_again_to_the_same_numbers(
+    tmp_path: Path, prior: str, trains: str, head: str
+) -> None:
+    if head and prior == "none":
+        pytest.skip("refused")
+    path = write_study(tmp_path, rounds=2)
+    method = f"[methods.own]\nprior = '{prior}'\ntrains = '{trains}'\n"
+    method += f"head = '{head}'\n" if head else ""
+    text = path.read_text().replace("[methods.concilium]\n[methods.local_only]\n", method)
+    path.write_text(text)
+    out = tmp_path / "out"
+    first = run(path, out)
+    assert first[0]["test"]["operation"]["prior"]["choice"] == prior
+    (out / "methods/own/seed-0-fold-0/result.json").unlink()
+    assert essence(run(path, out, resume=True)) == essence(first)
+    again = evaluate_again(out, Job("own", 0), tmp_path, None)
+    assert plain(again) == plain(first[0]["test"])
+    if head:  # without what the head found of labels together, the numbers are others
+        for file in (out / "methods/own/seed-0-fold-0").glob("coupling*"):
+            file.unlink()
+        assert plain(evaluate_again(out, Job("own", 0), tmp_path, None)) != plain(again)
