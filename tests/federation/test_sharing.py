@@ -20,6 +20,7 @@ from concilium.federation.requests import EvaluationRequest
 from concilium.federation.sharing import Sharing, private, travelling
 from concilium.federation.states import ServerState
 from concilium.foundation import components
+from concilium.foundation.errors import StudyError
 from concilium.foundation.files import plain
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.losses.bce import BinaryCrossEntropy
@@ -299,10 +300,13 @@ def test_a_finished_study_is_evaluated_with_the_normalisation_of_its_run(
     assert saved and not [*Job("fedavg", 0).folder(tmp_path / "out").glob("private-*")]
     again = evaluate_again(tmp_path / "out", Job("fedbn", 0), tmp_path, None)
     assert _plain(again) == _plain(fedbn["test"])
-    saved[0].unlink()  # as if that hospital had never trained
-    assert _plain(evaluate_again(tmp_path / "out", Job("fedbn", 0), tmp_path, None)) != _plain(
-        fedbn["test"]
-    )
+    first, second = saved[:2]
+    first.write_bytes(second.read_bytes())  # another hospital's normalisation
+    mixed_up = evaluate_again(tmp_path / "out", Job("fedbn", 0), tmp_path, None)
+    assert _plain(mixed_up) != _plain(fedbn["test"])
+    first.unlink()
+    with pytest.raises(StudyError, match="is missing"):
+        evaluate_again(tmp_path / "out", Job("fedbn", 0), tmp_path, None)
 
 
 @pytest.mark.slow

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load as from_safetensors
+from safetensors.torch import save as to_safetensors
 
 from concilium.federation.requests import StatisticsRequest
 from concilium.foundation.errors import StudyError
@@ -135,7 +137,12 @@ def test_it_runs_resumes_and_evaluates_again_to_the_same_numbers(
     assert essence(run(path, out, resume=True)) == essence(first)
     again = evaluate_again(out, Job("own", 0), tmp_path, None)
     assert plain(again) == plain(first[0]["test"])
-    if head:  # without what the head found of labels together, the numbers are others
-        for file in (out / "methods/own/seed-0-fold-0").glob("coupling*"):
-            file.unlink()
+    files = list((out / "methods/own/seed-0-fold-0").glob("coupling*"))
+    assert bool(files) == bool(head)
+    if files:  # without what the head found of labels together, the numbers would be others
+        coupling = from_safetensors(files[0].read_bytes())["coupling"]
+        files[0].write_bytes(to_safetensors({"coupling": coupling * 0}))
         assert plain(evaluate_again(out, Job("own", 0), tmp_path, None)) != plain(again)
+        files[0].unlink()
+        with pytest.raises(StudyError, match="is missing"):
+            evaluate_again(out, Job("own", 0), tmp_path, None)

@@ -45,7 +45,8 @@ class Solved:
     """The model with its new head, and numbers about the solution for the report.
 
     ``coupling`` K (L, L), float64, symmetric with a zero diagonal, is an energy Σ_{l<m} K_lm y_l
-    y_m that the head adds to that of the label prior; None where the head has none.
+    y_m that the head adds to that of the label prior; None where the head has none, as every head
+    that does not give evidence.
     """
 
     model: NamedTensors

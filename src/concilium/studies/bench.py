@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+import torch
+from torch import Tensor
+
 from concilium.data.dataset import Dataset, Exams
 from concilium.evaluation.thresholds import at_specificity
 from concilium.federation.requests import StatisticsRequest
@@ -109,8 +112,19 @@ class Bench:
         """Where the final model of a training stands."""
         return self._file("model", name)
 
+    @property
+    def finds_coupling(self) -> bool:
+        """Whether the exact head of the method says something of labels together."""
+        return self.method.head is not None and self.method.head.gives_evidence
+
+    @property
+    def no_coupling(self) -> Tensor:
+        """The coupling (L, L) of labels that say nothing of each other."""
+        num_labels = len(self.dataset.table.schema)
+        return torch.zeros(num_labels, num_labels, dtype=torch.float64)
+
     def coupling_file(self, name: str) -> Path:
-        """Where the coupling stands that a training's exact head found, if it did."""
+        """Where the coupling stands that a training's exact head found."""
         return self._file("coupling", name)
 
     def _file(self, kind: str, name: str) -> Path:

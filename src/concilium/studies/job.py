@@ -47,8 +47,9 @@ def _together(bench: Bench) -> Plain:
     ((name, parts),) = bench.trainings.items()
     developed, rates = _best_rate(bench, parts, name, watch_test=True)
     _save_final(bench, name, developed)
-    for hospital, tensors in developed.private.items():
-        _save(bench.private_file(hospital), tensors)
+    if bench.at_home:
+        for hospital in bench.parts:
+            _save(bench.private_file(hospital), developed.private.get(hospital, bench.at_home))
     account = _account(developed, rates)
     if bench.method.settings.trains == "pooled":  # nothing travels between hospitals that are one
         account |= {"bytes_up": 0, "bytes_down": 0}
@@ -162,8 +163,9 @@ def _account(developed: Developed, rates: Mapping[float, float]) -> Plain:
 def _save_final(bench: Bench, name: str, developed: Developed) -> None:
     """The model that is used, and what its exact head found of labels together."""
     _save(bench.model_file(name), developed.final)
-    if developed.coupling is not None:
-        _save(bench.coupling_file(name), NamedTensors({"coupling": developed.coupling}))
+    if bench.finds_coupling:
+        coupling = bench.no_coupling if developed.coupling is None else developed.coupling
+        _save(bench.coupling_file(name), NamedTensors({"coupling": coupling}))
 
 
 def _save(path: Path, model: NamedTensors) -> None:

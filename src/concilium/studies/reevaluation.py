@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as from_safetensors
 from torch import Tensor
@@ -94,16 +93,17 @@ def evaluate_again(run: Path, job: Job, cache: Path, point: OperatingPoint | Non
 
 
 def _read_private(bench: Bench) -> dict[str, NamedTensors]:
-    """What the hospitals kept at home; one that never trained has no file."""
-    files = {name: bench.private_file(name) for name in bench.parts if bench.at_home}
-    return {name: _read_model(f, bench.at_home) for name, f in files.items() if f.exists()}
+    """What the hospitals kept at home."""
+    names = bench.parts if bench.at_home else ()
+    return {name: _read_model(bench.private_file(name), bench.at_home) for name in names}
 
 
 def _read_coupling(bench: Bench, name: str) -> Tensor | None:
-    """What the exact head of a training found of labels together, where it did."""
-    num = len(bench.dataset.table.schema)
-    file, form = bench.coupling_file(name), NamedTensors({"coupling": torch.zeros(num, num)})
-    return _read_model(file, form)["coupling"] if file.exists() else None
+    """What the exact head of a training found of labels together, where it looks for it."""
+    if not bench.finds_coupling:
+        return None
+    form = NamedTensors({"coupling": bench.no_coupling})
+    return _read_model(bench.coupling_file(name), form)["coupling"]
 
 
 def check_job(study: Study, job: Job, run: Path) -> None:
