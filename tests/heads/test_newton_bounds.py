@@ -10,7 +10,7 @@ import torch
 from concilium.data.dataset import Exams
 from concilium.federation.requests import Request
 from concilium.federation.sharing import travelling
-from concilium.heads._descent import Descent, _Walk
+from concilium.heads._descent import Descent, Secant, _Walk, corrected
 from concilium.heads._logistic import HessianRequest, LossRequest, Place
 from concilium.heads._standardisation import MomentsRequest, Scale
 from concilium.heads.contract import Solved
@@ -91,6 +91,23 @@ def test_hessians_are_rare_and_triangles() -> None:
 def test_no_step_that_is_taken_raises_the_objective() -> None:
     """At an intercept of 8 all probabilities are near 1, the curvature is near 0, and Newton's
     step is hundreds long: taken whole it would raise the loss a hundredfold."""
+    start = torch.zeros(3, 6, dtype=torch.float64)
+    start[:, -1] = 8.0
+    penalty = torch.tensor([1e-3] * 5 + [0.0], dtype=torch.float64)
+    walk = walk_from(start, penalty)
+    objectives = [objective(walk, penalty)]
+    while walk.aim() and len(objectives) < 100:
+        walk.move()
+        objectives.append(objective(walk, penalty))
+    rises = torch.stack(objectives).diff(dim=0)
+    assert float(rises.max()) <= 1e-10
+    assert bool((rises == 0).all(1).any())  # a step was refused on the way
+    gradient = walk.gradient + penalty * walk.solution
+    assert float(gradient.abs().max()) < 1e-6
+
+
+def walk_from(start: torch.Tensor, penalty: torch.Tensor) -> _Walk:
+    """The descent of three labels at one hospital, which has not yet taken a step."""
     parts = hospital_parts((60,))
     ask, model = asking(runtime(parts)), travelling(linear_network(parts))
     scale = Scale.of(ask(MomentsRequest(model)))
@@ -105,19 +122,23 @@ def test_no_step_that_is_taken_raises_the_objective() -> None:
         1e-9,
         1,
     )
-    start = torch.zeros(3, 6, dtype=torch.float64)
-    start[:, -1] = 8.0
-    penalty = torch.tensor([1e-3] * 5 + [0.0], dtype=torch.float64)
-    walk = _Walk(descent, descent.begin(start), penalty)
-    objectives = [objective(walk, penalty)]
-    while walk.aim() and len(objectives) < 100:
-        walk.move()
-        objectives.append(objective(walk, penalty))
-    rises = torch.stack(objectives).diff(dim=0)
-    assert float(rises.max()) <= 1e-10
-    assert bool((rises == 0).all(1).any())  # a step was refused on the way
-    gradient = walk.gradient + penalty * walk.solution
-    assert float(gradient.abs().max()) < 1e-6
+    return _Walk(descent, descent.begin(start), penalty)
+
+
+def test_a_secant_is_the_change_of_the_whole_gradient_over_a_step() -> None:
+    """The penalty's part included: of a penalty of 50, much the larger."""
+    penalty = torch.tensor([50.0] * 5 + [0.0], dtype=torch.float64)
+    walk = walk_from(torch.full((3, 6), 0.1, dtype=torch.float64), penalty)
+    assert walk.aim()
+    walk.move()
+    before = walk.solution.clone(), walk.gradient + penalty * walk.solution
+    assert walk.aim()
+    walk.move()
+    after = walk.solution, walk.gradient + penalty * walk.solution
+    for row in range(3):
+        newest = walk.secants[row][-1]
+        torch.testing.assert_close(newest.moved, (after[0] - before[0])[row])
+        torch.testing.assert_close(newest.change, (after[1] - before[1])[row])
 
 
 def objective(walk: _Walk, penalty: torch.Tensor) -> torch.Tensor:
@@ -130,3 +151,34 @@ def count_numbers(answer: Any) -> int:
     return sum(
         count_numbers(v) if isinstance(v, torch.Tensor) else 1 for v in vars(answer).values()
     )
+
+
+def test_a_step_is_that_of_the_hessian_which_bfgs_updates_densely() -> None:
+    """H⁻¹ ← (I − s yᵀ/yᵀs) H⁻¹ (I − y sᵀ/yᵀs) + s sᵀ/yᵀs for each secant, in their order."""
+    generator = torch.Generator().manual_seed(0)
+    root = torch.randn(4, 6, generator=generator, dtype=torch.float64)
+    hessian, truth = root @ root.T + torch.eye(4), 2 * root @ root.T + torch.eye(4)
+    moves = torch.randn(3, 4, generator=generator, dtype=torch.float64)
+    gradient = torch.randn(4, generator=generator, dtype=torch.float64)
+    inverse, secants = torch.linalg.inv(hessian), []
+    for moved in moves:
+        change = truth @ moved
+        secants.append(Secant(moved, change))
+        left = torch.eye(4) - torch.outer(moved, change) / (moved @ change)
+        inverse = left @ inverse @ left.T + torch.outer(moved, moved) / (moved @ change)
+        step = corrected(torch.linalg.lu_factor(hessian), secants, gradient)
+        torch.testing.assert_close(step, inverse @ gradient)
+        # What was learnt last is reproduced exactly: the step for that change is that move.
+        again = corrected(torch.linalg.lu_factor(hessian), secants, change)
+        torch.testing.assert_close(again, moved)
+    chord = corrected(torch.linalg.lu_factor(hessian), [], gradient)
+    torch.testing.assert_close(chord, torch.linalg.solve(hessian, gradient))
+
+
+def test_secants_halve_the_exchanges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the chord alone, whose steps only shrink by a factor, there are many more."""
+    parts = hospital_parts((200, 150))
+    with_them = exchanges(parts, Newton())[0].count("LossRequest")
+    monkeypatch.setattr("concilium.heads._descent._Walk._learn", lambda *_: None)
+    without = exchanges(parts, Newton())[0].count("LossRequest")
+    assert with_them < 0.8 * without

@@ -1,15 +1,17 @@
-"""Newton's method that asks for Hessians rarely: many steps by one factorised Hessian (chord).
+"""Newton's method that asks for Hessians rarely: many steps by one factorised Hessian.
 
 Shamanskii, "A modification of Newton's method", Ukrainian Mathematical Journal 1967; Kelley,
-"Iterative Methods for Linear and Nonlinear Equations", SIAM 1995, section 5.4: a stale Hessian
-gives the same optimum, linearly instead of quadratically fast. A Hessian is d/2 times a gradient's
-bytes and d/4 times its work, so a fresh one is asked for only where a step is refused, or is more
-than half as long as the step before.
+"Iterative Methods for Linear and Nonlinear Equations", SIAM 1995, section 5.4 (chord steps): with a
+stale Hessian the optimum is the same, reached linearly instead of quadratically fast. The server
+corrects it by what the gradients since then have shown of the curvature (BFGS), which costs no
+exchange and halves their number. A Hessian is d/2 times a gradient's bytes and d/4 times its work,
+so a fresh one is asked for only where a step is refused, or is more than half as long as the step
+before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -77,6 +79,33 @@ class Descent:
         return walk.point()
 
 
+@dataclass(frozen=True)
+class Secant:
+    """How the gradient changed (p,) over a step (p,): what BFGS learns of the Hessian from it."""
+
+    moved: Tensor
+    change: Tensor
+
+
+def corrected(
+    factors: tuple[Tensor, Tensor], secants: Sequence[Secant], gradient: Tensor
+) -> Tensor:
+    """The quasi-Newton step (p,): the factorised Hessian, corrected by each secant since (BFGS).
+
+    Nocedal, "Updating Quasi-Newton Matrices with Limited Storage", Mathematics of Computation 1980
+    (the two loops). With no secant it is the chord's step.
+    """
+    rest, shares = gradient.clone(), []
+    for own in reversed(secants):
+        share = (own.moved @ rest) / (own.moved @ own.change)
+        rest -= share * own.change
+        shares.append(share)
+    step: Tensor = torch.linalg.lu_solve(*factors, rest[:, None])[:, 0]
+    for own, share in zip(secants, reversed(shares), strict=True):
+        step += own.moved * (share - (own.change @ step) / (own.moved @ own.change))
+    return step
+
+
 class _Walk:
     """One run of a descent: its state, row by row, and the two halves of an iteration."""
 
@@ -92,6 +121,7 @@ class _Walk:
         self.step = torch.zeros_like(self.solution)
         self.active = torch.arange(rows)
         self.factors: dict[int, tuple[Tensor, Tensor]] = {}
+        self.secants: dict[int, list[Secant]] = {row: [] for row in range(rows)}
 
     def aim(self) -> bool:
         """Each active row's next step, by a fresh Hessian where needed; whether any is left."""
@@ -113,6 +143,7 @@ class _Walk:
         after = self._penalised(sums.loss, proposal)
         good = after <= before + ROUNDING * before.abs()
         taken, refused = rows[good], rows[~good]
+        self._learn(taken, proposal[good], sums.gradient[good])
         self.solution[taken] = proposal[good]
         self.loss[taken], self.gradient[taken] = sums.loss[good], sums.gradient[good]
         self.last[taken] = self.step[taken].abs().amax(1)
@@ -141,6 +172,15 @@ class _Walk:
         self.fresh[rows] = True
         for row in rows.tolist():
             self.factors.pop(row, None)
+            self.secants[row].clear()
+
+    def _learn(self, rows: Tensor, to: Tensor, gradient: Tensor) -> None:
+        """Note how the penalised gradient changed on the way to the solutions ``to`` (a, p)."""
+        for place, row in enumerate(rows.tolist()):
+            moved = to[place] - self.solution[row]
+            change = gradient[place] - self.gradient[row] + self.penalty * moved
+            if float(moved @ change) > 0:
+                self.secants[row].append(Secant(moved, change))
 
     def _set_steps(self, rows: Tensor) -> None:
         total = self.gradient + self.penalty * self.solution
@@ -148,7 +188,7 @@ class _Walk:
             if row not in self.factors:
                 damped = self.hessian[row] + torch.diag(self.penalty + HAIR)
                 self.factors[row] = torch.linalg.lu_factor(damped)
-            self.step[row] = torch.linalg.lu_solve(*self.factors[row], total[row, :, None])[:, 0]
+            self.step[row] = corrected(self.factors[row], self.secants[row], total[row])
 
     def _penalised(self, loss: Tensor, solution: Tensor) -> Tensor:
         return loss + (self.penalty * solution.square()).sum(1) / 2

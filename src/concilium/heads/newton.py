@@ -28,7 +28,7 @@ hospitals' exams, for hospitals that have none of their own.
 
 Sends: summed moments, then the summed loss and gradient (L·d numbers) in every exchange, and in
   some of them the upper triangles of L Hessians (L·d(d+1)/2 numbers).
-Costs: some twenty exchanges a penalty, of L·d numbers; a Hessian, of L·d²/2, about twice in three
+Costs: some ten exchanges a penalty, of L·d numbers; a Hessian, of L·d²/2, about twice in three
   penalties. No pass through the encoder after the first: its outputs are kept.
 Secure sum: yes, the server needs totals only.
 Differential privacy: no, its sums are not clipped; noise on a Hessian of d² numbers costs much.
