@@ -38,11 +38,14 @@ def page(kind: str, name: str) -> str:
     """One method's page."""
     description = describe(kind, name)
     _, table, key = KINDS[kind]
+    evidence = kind == "heads" and find(kind, name).gives_evidence  # type: ignore[attr-defined]
+    more = 'prior = "federation"  # makes log-odds of evidence: or "site", "independent"\n'
+    more = more if evidence else ""
     parts = [
         f"# {name}",
         description.summary,
         _rest(kind, name),
-        f"## In a study\n\n```toml\n[{table}]\n{key} = {_setting(description)}\n```",
+        f"## In a study\n\n```toml\n[{table}]\n{key} = {_setting(description)}\n{more}```",
         _settings(kind, name, description),
         _facts(kind, description),
         f"Source: [`{kind}/{name}.py`](../../../src/concilium/{kind}/{name}.py). "
@@ -96,7 +99,10 @@ def _rest(kind: str, name: str) -> str:
 def _settings(kind: str, name: str, description: Description) -> str:
     """The class's docstring and its settings with their defaults."""
     text = _as_markdown(inspect.getdoc(find(kind, name)) or "")
-    rows = [f"| `{key}` | `{default}` |" for key, default in description.settings.items()]
+    rows = [
+        f"| `{key}` | `{_toml(default) or default}` |"
+        for key, default in description.settings.items()
+    ]
     table = "\n".join(["| setting | default |", "|---|---|", *rows]) if rows else ""
     return "## Settings\n\n" + "\n\n".join(part for part in (text, table or "It has none.") if part)
 
@@ -104,7 +110,9 @@ def _settings(kind: str, name: str, description: Description) -> str:
 def _facts(kind: str, description: Description) -> str:
     """What leaves a hospital, what it costs, what can protect it."""
     rows = [
-        f"- **{fact}**: {description.facts[fact]}" for fact in FACTS if fact in description.facts
+        f"- **{fact}**: {description.facts[fact]}"
+        for fact in FACTS
+        if fact in description.facts
     ]
     if kind in MEASURED:
         rows.append(f"- **Measured**: {MEASURED[kind](description.name)}")
@@ -135,14 +143,16 @@ def _toml(default: str) -> str:
 
 
 def _as_markdown(text: str) -> str:
-    """Docstring text: double back-quotes become single ones, indented blocks stay code."""
-    return text.replace("``", "`")
+    """Docstring text as Markdown: single back-quotes, and no line that would begin a quotation."""
+    return re.sub(r"^>", r"\\>", text.replace("``", "`"), flags=re.MULTILINE)
 
 
 def _answer(fact: str) -> str:
     """The yes or no that a fact begins with."""
     found = re.match(r"yes|no", fact, re.IGNORECASE)
-    return found[0].lower() if found else "—"
+    if found is None:
+        raise ValueError(f"{fact!r} must begin with yes or no")
+    return found[0].lower()
 
 
 if __name__ == "__main__":

@@ -167,6 +167,28 @@ def test_one_step_adds_the_gradient_of_the_gap_to_the_teacher() -> None:
     assert torch.allclose(moved[2.0] - moved[0.0], -0.5 * gradient, rtol=0.02, atol=1e-7)
 
 
+def test_a_pair_that_one_image_shows_is_not_in_the_mean() -> None:
+    """Its phi is 0 without a gradient, but it would be one of the pairs that the mean is over."""
+    train = PARTS["hospital-0"]["train"]
+    known = np.ones_like(train.known)
+    known[1:, 2] = False
+    part, ones = replace(train, known=known), torch.ones(3, 3)
+    last = {"correlation": 5 * ones, "pairs": 10 * ones, "images": 10 * ones[0, 0]}
+    broadcast = Broadcast(1, MODEL, NamedTensors({**last, "quality": ones[0, 0]}))
+    moved = {}
+    for strength in (0.0, 2.0):
+        on = FedHarmony(strength=strength, least_volume=1)
+        run = runtime({"a": {"train": part}}, full_batch_step(0.5), algorithm=on)
+        ((_, update),) = run.train(broadcast, ("a",))
+        moved[strength] = update.weighted_delta["head.weight"] / update.weight["head.weight"]
+    weight = MODEL["head.weight"].clone().requires_grad_()
+    logits = torch.from_numpy(np.asarray(part.images)) @ weight.T + MODEL["head.bias"]
+    phi, _ = soft_phi(torch.sigmoid(logits), torch.from_numpy(known))
+    (gradient,) = torch.autograd.grad(2.0 * (phi[0, 1] - 0.5).square(), weight)  # the only pair
+    assert float(gradient.abs().max()) > 1e-3
+    assert torch.allclose(moved[2.0] - moved[0.0], -0.5 * gradient, rtol=0.02, atol=1e-6)
+
+
 def coupled(num: int, seed: int, coupling: float) -> Exams:
     """Three labels, each seen in one of six noisy features; label 1 repeats label 0 that often."""
     generator = np.random.default_rng(seed)

@@ -8,14 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from concilium.algorithms._prototypes import class_sums, nearness_to_absent
+from concilium.algorithms._prototypes import class_sums, nearness_to_absent, newest
 from concilium.algorithms.contract import Algorithm
 from concilium.algorithms.fedavg import FedAvg
 from concilium.algorithms.fedmlp import FedMlp
+from concilium.federation.client import Client
 from concilium.federation.sharing import travelling
 from concilium.federation.states import ServerState
 from concilium.foundation.errors import InputError
 from concilium.foundation.named_tensors import NamedTensors
+from concilium.losses.bce import BinaryCrossEntropy
+from concilium.networks.mlp import MultilayerPerceptron
+from concilium.runtimes.in_process import InProcess
+from concilium.weightings.by_images import ByImages
 from tests.algorithms.federations import auroc, linear_scores, rounds, totalled
 from tests.algorithms.partial_annotation import (
     TRAINING,
@@ -61,6 +66,21 @@ def test_prototypes_are_means_over_all_hospitals_from_sums() -> None:
             mean = sums[f"{side}.features"][label] / sums[f"{side}.count"][label]
             assert int(sums[f"{side}.count"][label]) == len(rows)
             assert close(mean, torch.from_numpy(np.mean(rows, axis=0)), 1e-5)
+
+
+def test_sums_are_of_features_under_the_trained_model() -> None:
+    """A hospital alone: the model it trained is the server's; its encoder has moved."""
+    network = MultilayerPerceptron(hidden=(8,)).build((5,), 3, 0)
+    own, model = PARTS["hospital-0"], travelling(network)
+    client = Client("a", own, network, BinaryCrossEntropy(), full_batch_step(0.5), 0)
+    server = rounds(InProcess((client,), TAGS, ByImages()), model)
+    present = torch.from_numpy(((own["train"].target > 0.5) & own["train"].known).astype("float32"))
+    after, before = (
+        present.T @ torch.from_numpy(client.features(each, "train"))
+        for each in (server.model, model)
+    )
+    assert close(server.extras["present.features"], after, 1e-4)
+    assert not close(after, before, 0.1)
 
 
 def test_nearness_by_hand() -> None:
@@ -160,6 +180,15 @@ def test_a_label_that_the_last_cohort_does_not_annotate_keeps_its_prototype() ->
     for name in first.extras:
         assert torch.equal(second.extras[name][0], first.extras[name][0])
         assert not torch.equal(second.extras[name][1], first.extras[name][1])
+
+
+def test_a_label_of_which_the_last_cohort_knows_negatives_alone_takes_the_new_sums() -> None:
+    features, known = torch.eye(2), torch.ones(2, 1, dtype=torch.bool)
+    both = class_sums(features, (torch.tensor([[1.0], [0.0]]), known))
+    absent = class_sums(features, (torch.zeros(2, 1), known))
+    assert newest(both, absent).digest() == absent.digest()
+    nobody = class_sums(features, (torch.zeros(2, 1), ~known))
+    assert newest(both, nobody).digest() == both.digest()
 
 
 def missing_label(algorithm: Algorithm, parts: Parts, seed: int, num: int = 12) -> float:

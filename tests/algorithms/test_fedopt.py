@@ -136,6 +136,9 @@ def test_what_cannot_be_is_refused() -> None:
         FedOpt(adaptivity=0)
     with pytest.raises(InputError, match=r"beta2=1.5 must lie between 0 and 1"):
         FedOpt(beta2=1.5)
+    for beta in ("beta1", "beta2"):  # the paper has [0, 1)
+        with pytest.raises(InputError, match=f"{beta}=1 would forget nothing"):
+            FedOpt(**{beta: 1.0})  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"server_learning_rate=0 must be > 0"):
         FedOpt(server_learning_rate=0)
     with pytest.raises(ComponentError, match=r"fedopt.optimizer.*'adamw'"):

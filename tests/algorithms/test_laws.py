@@ -142,6 +142,14 @@ def apart_or_empty(left: NamedTensors, right: NamedTensors) -> float:
 
 
 @every_algorithm
+def test_a_client_s_training_loss_weighs_as_its_known_entries(name: str) -> None:
+    own, server = federation(name)
+    for client, update in own.train(own.algorithm.broadcast(server), own.clients):
+        known = PARTS[client]["train"].known
+        assert update.loss_weight == known.sum() < known.size
+
+
+@every_algorithm
 def test_a_client_without_a_known_entry_is_harmless(name: str) -> None:
     parts = hospital_parts((24, 16, 12))
     parts["hospital-1"]["train"].known[:] = False
@@ -234,44 +242,69 @@ def test_one_client_alone_learns(name: str) -> None:
     assert mean_loss(own, after.model) < mean_loss(own, server.model) - 0.02
 
 
-@every_algorithm
-def test_with_normalisation_at_home_only_the_rest_is_sent(name: str) -> None:
-    """FedBN goes with every algorithm: neither messages nor memories name what stays at home."""
+def with_normalisation_at_home(name: str, shift: float) -> tuple[InProcess, ServerState]:
+    """A perceptron's federation after two rounds; normalisation at home began that far off."""
     network = MultilayerPerceptron(hidden=(6,)).build((5,), 3, 0)
     rule: Sharing = "all_but_normalisation"
-    model, stays = travelling(network, rule), private(network, rule)
+    stays = private(network, rule).map(lambda tensor: tensor + shift)
+    loss = BinaryCrossEntropy()
     clients = tuple(
-        Client(client, own, network, BinaryCrossEntropy(), TRAINING, 0, sharing=rule, private=stays)
+        Client(client, own, network, loss, TRAINING, 0, sharing=rule, private=stays)
         for client, own in PARTS.items()
     )
     own = InProcess(clients, build(name), ByKnownEntries())
-    server = play(own, fresh(own, model), 2)
-    assert len(stays) == 2 and server.model.keys() == model.keys() and finite(server.model)
+    return own, play(own, fresh(own, travelling(network, rule)), 2)
+
+
+@every_algorithm
+def test_with_normalisation_at_home_only_the_rest_is_sent(name: str) -> None:
+    """FedBN goes with every algorithm: neither messages nor memories name what stays at home."""
+    own, server = with_normalisation_at_home(name, 0.0)
+    stays = own.members[0].private
+    assert len(stays) == 2 and not stays.keys() & server.model.keys() and finite(server.model)
     states = own.client_states.values()
-    assert len(states) == len(clients) and all(
-        state.private.keys() == stays.keys() for state in states
-    )
+    assert len(states) == len(own.members)
+    for state in states:
+        assert state.private.keys() == stays.keys() and apart(state.private, stays) > 1e-4
     names = {name for state in states for name in (*state.extras, *server.extras)}
     assert not [name for name in names if any(name.endswith(home) for home in stays)]
 
 
 @every_algorithm
-def test_a_local_optimiser_is_taken_or_refused_with_what_to_do(name: str) -> None:
-    algorithm = build(name)
-    algorithm.check(OptimizerSettings("sgd", 0.1))
-    for optimizer in (
-        OptimizerSettings("sgd", 0.1, momentum=0.9),
-        OptimizerSettings("adam", 0.001),
-        OptimizerSettings("adamw", 0.001),
-    ):
-        training = LocalTraining(1, 16, optimizer)
-        try:
-            own = runtime(PARTS, training, algorithm=algorithm)
-        except InputError as refused:
-            assert all(problem.remedy for problem in refused.problems)
-            continue
+def test_what_stays_at_home_has_its_part_in_training(name: str) -> None:
+    """Another scale and shift at home, and hospitals send other deltas."""
+    _, one = with_normalisation_at_home(name, 0.0)
+    _, other = with_normalisation_at_home(name, 0.5)
+    assert apart(one.model, other.model) > 1e-3
+
+
+OPTIMIZERS = {
+    "sgd": OptimizerSettings("sgd", 0.1),
+    "momentum": OptimizerSettings("sgd", 0.1, momentum=0.9),
+    "adam": OptimizerSettings("adam", 0.001),
+    "adamw": OptimizerSettings("adamw", 0.001),
+}
+REFUSED = {"fednova": {"adam", "adamw"}, "scaffold": {"momentum", "adam", "adamw"}}
+"""Of each algorithm that overrides ``check``; all others take every optimiser."""
+
+
+@every_algorithm
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_local_optimiser_is_taken_or_refused_with_what_to_do(name: str, optimizer: str) -> None:
+    algorithm, settings = build(name), OPTIMIZERS[optimizer]
+    assert (type(algorithm).check is not Algorithm.check) == (name in REFUSED)
+    training = LocalTraining(1, 16, settings)
+    if optimizer not in REFUSED.get(name, ()):
+        algorithm.check(settings)
+        own = runtime(PARTS, training, algorithm=algorithm)
         server = fresh(own, travelling(linear_network(PARTS)))
         assert finite(play(own, server, 1).model)
+        return
+    with pytest.raises(InputError) as refused:
+        algorithm.check(settings)
+    assert all(problem.remedy for problem in refused.value.problems)
+    with pytest.raises(InputError):  # before any training
+        runtime(PARTS, training, algorithm=algorithm)
 
 
 def mean_loss(own: InProcess, model: NamedTensors) -> float:

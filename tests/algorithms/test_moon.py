@@ -14,7 +14,7 @@ from torch.nn.functional import cosine_similarity
 from concilium.algorithms.fedavg import FedAvg
 from concilium.algorithms.moon import Moon, model_contrast
 from concilium.federation.client import Client
-from concilium.federation.sharing import travelling
+from concilium.federation.sharing import Sharing, private, travelling
 from concilium.federation.states import ClientState
 from concilium.foundation.errors import InputError
 from concilium.foundation.named_tensors import NamedTensors
@@ -30,18 +30,20 @@ from tests.worlds import hospital_parts, linear_network, runtime
 PARTS = hospital_parts((40, 30, 50))
 
 
-def perceptrons(algorithm: Moon | FedAvg, epochs: int = 1) -> InProcess:
+def perceptrons(algorithm: Moon | FedAvg, epochs: int = 1, sharing: Sharing = "all") -> InProcess:
     """Three hospitals with a network whose encoder trains."""
     network = MultilayerPerceptron(hidden=(8,)).build((5,), 3, 0)
     training = LocalTraining(epochs, 16, OptimizerSettings("sgd", 0.3))
+    loss, home = BinaryCrossEntropy(), private(network, sharing)
     clients = tuple(
-        Client(name, own, network, BinaryCrossEntropy(), training, 0) for name, own in PARTS.items()
+        Client(name, own, network, loss, training, 0, sharing=sharing, private=home)
+        for name, own in PARTS.items()
     )
     return InProcess(clients, algorithm, ByImages())
 
 
 def start(run: InProcess) -> NamedTensors:
-    return travelling(run.members[0].network)
+    return travelling(run.members[0].network, run.members[0].sharing)
 
 
 def test_without_strength_it_is_fedavg_bit_for_bit() -> None:
@@ -81,6 +83,18 @@ def test_the_first_round_of_a_client_is_that_of_fedavg() -> None:
     again = [("hospital-0",), ("hospital-0",)]
     second = rounds(perceptrons(FedAvg()), model, 2, again)
     assert rounds(perceptrons(Moon()), model, 2, again).model.digest() != second.model.digest()
+
+
+def test_the_term_changes_the_model_from_the_second_round_on() -> None:
+    """All hospitals in every round, a perceptron, and a sharing rule of either kind."""
+    rules: tuple[Sharing, ...] = ("all", "all_but_normalisation")
+    for sharing in rules:
+        plain, contrast = perceptrons(FedAvg(), 1, sharing), perceptrons(Moon(5.0), 1, sharing)
+        first = rounds(plain, start(plain))
+        same = rounds(contrast, start(contrast))
+        assert same.model.digest() == first.model.digest()
+        apart = rounds(contrast, same).model - rounds(plain, first).model
+        assert apart.norm() > 0.01
 
 
 def test_one_step_adds_the_gradient_of_the_mean_contrast() -> None:

@@ -38,7 +38,7 @@ from concilium.studies.bench import Job
 from concilium.studies.reading import read_study
 from concilium.studies.reevaluation import evaluate_again
 from concilium.studies.run import run_study
-from concilium.training.local import LocalTraining
+from concilium.training.local import LocalTraining, Step
 from concilium.training.optimizers import OptimizerSettings
 from concilium.weightings.by_known_entries import ByKnownEntries
 from tests.algorithms.federations import auroc, rounds
@@ -151,6 +151,22 @@ def test_what_an_algorithm_asks_after_training_uses_the_normalisation_after_trai
     ):
         np.testing.assert_array_equal(found.numpy(), after)
         assert np.abs(found.numpy() - before).max() > 1e-3
+
+
+def test_a_teacher_uses_the_normalisation_that_the_hospital_began_the_round_with() -> None:
+    client = hospitals("all_but_normalisation").members[0]
+    own = client.private.map(lambda tensor: tensor + 0.3)  # as an earlier round left it
+    client, model = replace(client, private=own), start("all_but_normalisation")
+    seen: list[torch.Tensor] = []
+
+    def watch(step: Step) -> torch.Tensor:
+        seen.append(step.features_of(model))
+        return torch.zeros(())
+
+    ClientWork.of(client, Broadcast(0, model)).train(model, loss_term=watch)
+    found = torch.cat(seen)  # one epoch: every exam once, in another order
+    expected = torch.from_numpy(client.features(model, "train"))
+    assert torch.allclose(found.sort(dim=0).values, expected.sort(dim=0).values, atol=1e-5)
 
 
 def test_a_hospital_that_was_not_asked_keeps_what_it_has() -> None:

@@ -192,12 +192,12 @@ def test_the_label_graph_is_switched_off_and_other_tensors_stay(case: str) -> No
 
 @pytest.mark.parametrize("case", CASES)
 def test_exchanges_and_bytes_are_counted(case: str) -> None:
-    """Two exchanges at the least: moments, and what is solved from."""
+    """A weight and a bias for each of three labels come from at least as many numbers."""
     found = solve(world(), head_of(case)).report
     exchanges, sent = found["exchanges"], found["bytes_up"]
     assert isinstance(exchanges, float) and isinstance(sent, float)
-    assert exchanges >= 2
-    assert sent >= 8 * (1 + 5 + 5 + 3 + 3)  # the moments alone: five features, three labels
+    assert exchanges >= 1
+    assert sent >= 8 * 3 * (5 + 1)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -123,7 +123,7 @@ def test_a_soft_target_is_part_of_a_positive_and_part_of_a_negative() -> None:
 @pytest.mark.parametrize("balanced", [False, True])
 def test_the_penalty_is_chosen_by_the_summed_validation_error(balanced: bool) -> None:
     parts = masked()
-    penalties = (0.01, 0.3, 100.0) if balanced else (0.1, 30.0, 10_000.0)
+    penalties = (0.3, 0.01, 100.0) if balanced else (30.0, 0.1, 10_000.0)  # in no order
     found = solution(parts, BalancedRidge(penalties) if balanced else Ridge(penalties))
     errors = []
     counts = pooled_train(parts)

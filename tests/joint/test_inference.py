@@ -16,7 +16,7 @@ from concilium.evaluation.thresholds import at_specificity
 from concilium.federation.requests import BootstrapRequest, EvaluationRequest, StatisticsRequest
 from concilium.federation.sharing import travelling
 from concilium.foundation.seeds import derive_seed
-from concilium.joint.inference import Posterior, PriorChoice, ScoreMeaning
+from concilium.joint.inference import Posterior, PriorChoice, ScoreMeaning, site_prior
 from concilium.joint.label_prior import LabelPrior
 from concilium.joint.maximum_entropy import fit_label_prior, fit_site_prior
 from concilium.joint.pair_counts import PairCounts
@@ -59,6 +59,17 @@ def test_evidence_under_independent_labels_gets_the_prevalences_log_odds() -> No
     expected = np.log(statistics.positives / statistics.negatives)
     scores = np.random.default_rng(0).normal(size=(20, 3))
     np.testing.assert_allclose(posterior.apply(scores, posterior.prior), scores + expected)
+
+
+def test_rows_that_a_head_kept_mean_what_they_did() -> None:
+    """Of three labels, a head that gives evidence solved the first; the loss gave none, or all."""
+    odds, rows = found("independent").baseline, torch.tensor([True, False, False])
+    scores = ScoreMeaning().solved(rows, True, None)
+    assert found("independent", scores).baseline.tolist() == [0.0, *odds[1:].tolist()]
+    scores = ScoreMeaning(evidence=True).solved(rows, False, None)
+    assert found("independent", scores).baseline.tolist() == [float(odds[0]), 0.0, 0.0]
+    coupling = torch.ones(3, 3)
+    assert ScoreMeaning().solved(rows, True, coupling).coupling is coupling
 
 
 def test_ordinary_scores_become_evidence_before_the_federations_prior_is_added() -> None:
@@ -197,6 +208,44 @@ def test_more_than_sixteen_labels_take_the_other_road_by_themselves() -> None:
     scores = np.random.default_rng(0).normal(size=(5, 18))
     expected = mean_field(torch.from_numpy(scores), site)
     np.testing.assert_allclose(merged.apply(scores, site), expected)
+
+
+def test_with_many_labels_a_site_knows_nothing_of_the_labels_that_are_scored() -> None:
+    """Train and test couple the labels otherwise: the prior is that of the training part."""
+    own = {"train": many_labels(200, 1, 1.0), "test": many_labels(100, 2, -1.0)}
+    parts = {"a": own}
+    posterior = posterior_of("site", ScoreMeaning(evidence=True), asking(runtime(parts)))
+    assert posterior is not None
+    client, model = runtime(parts).members[0], travelling(linear_network(parts))
+    exams, raw = own["test"], client.scores(model, "test")
+    sums = {}
+    for part, labels in own.items():
+        target, known = torch.from_numpy(labels.target), torch.from_numpy(labels.known)
+        prior = site_prior(
+            labels.statistics(), target, known, posterior.federation, posterior.prior
+        )
+        scores = posterior.apply(raw, prior)
+        sums[part] = EvaluationSums.of(scores, exams.target, exams.known, exams.patient)
+    answer = EvaluationRequest(model, "test", posterior=posterior).answer(client)
+    np.testing.assert_array_equal(answer.positives, sums["train"].positives)
+    assert not np.array_equal(answer.positives, sums["test"].positives)
+
+
+def test_with_many_labels_a_site_is_held_to_the_federation_as_by_a_hundred_exams() -> None:
+    """A finding of one exam in five, not seen in 100 exams: about one in nine, not never.
+
+    The prior's pull is 100 · 0.2 · 0.8 (θ − log ¼): against 100 negatives it ends at θ = −2.08.
+    Held as by one exam, it would end at −5.2.
+    """
+    federation = statistics_of((torch.arange(1000) % 5 == 0)[:, None].expand(-1, 18))
+    prior = LabelPrior.independent(PairCounts.of(federation).log_odds)
+    target = torch.zeros(100, 18)
+    known = torch.zeros(100, 18, dtype=torch.bool)
+    known[:, 0] = True
+    own = statistics_of(target > 0, known)
+    found = site_prior(own, target, known, federation, prior)
+    assert float(found.bias[0]) == pytest.approx(-2.08, abs=0.01)
+    assert torch.equal(found.bias[1:], prior.bias[1:])
 
 
 def test_the_sites_prior_serves_a_site_that_couples_labels_otherwise() -> None:

@@ -99,6 +99,38 @@ def test_scores_of_a_hundred_are_finite_and_single_precision_is_held() -> None:
     np.testing.assert_allclose(enumerated(single, prior), by_loops(single, prior), atol=1e-5)
 
 
+@pytest.mark.parametrize("num_labels", [2, 5])
+def test_log_odds_of_thousands_are_right(num_labels: int) -> None:
+    """Evidence, biases and couplings whose exponentials no float holds, by logarithms alone."""
+    one = random_prior(num_labels, 3)
+    prior = LabelPrior(one.bias * 900, one.coupling * 900)
+    own = torch.cat([evidence(20, num_labels), evidence(20, num_labels, 1, 900.0)])
+    sets = label_sets(num_labels)
+    energy = own @ sets.T + prior.log_weight(sets)
+    expected = [
+        energy[:, sets[:, i] > 0].logsumexp(1) - energy[:, sets[:, i] == 0].logsumexp(1)
+        for i in range(num_labels)
+    ]
+    assert float(torch.stack(expected).abs().max()) > 1000
+    np.testing.assert_allclose(enumerated(own, prior), torch.stack(expected, 1), rtol=1e-9)
+
+
+def test_two_findings_that_exclude_each_other_keep_their_sign_however_sure_they_are() -> None:
+    """Weights of none, a, b, both: e⁰, e⁹⁰⁰, e⁸⁰⁰, e⁻³⁰⁰; so the log-odds are ±(900 − 800)."""
+    coupling = torch.tensor([[0.0, -2000.0], [-2000.0, 0.0]], dtype=torch.float64)
+    prior = LabelPrior(torch.zeros(2, dtype=torch.float64), coupling)
+    found = enumerated(torch.tensor([[900.0, 800.0]]), prior)
+    assert found[0].tolist() == pytest.approx([100.0, -100.0])
+
+
+def test_sure_evidence_and_a_sure_prior_do_not_overflow() -> None:
+    """Evidence of 800 for every label, and a prior that is sure of every label, beside zeros."""
+    prior = random_prior(6, 4)
+    for sure in (prior, LabelPrior(prior.bias + 800, prior.coupling)):
+        for own in (torch.zeros(1, 6), torch.full((1, 6), 800.0), torch.full((1, 6), -800.0)):
+            assert bool(enumerated(own, sure).isfinite().all())
+
+
 def test_the_most_probable_set_is_the_one_of_greatest_weight() -> None:
     prior, own = random_prior(4, 6), evidence(30, 4)
     for row, found in zip(own, most_probable(own, prior), strict=True):
@@ -121,6 +153,43 @@ def test_mean_field_solves_its_equation() -> None:
     fixed = own + prior.bias + found.sigmoid() @ prior.coupling
     np.testing.assert_allclose(found, fixed, atol=1e-8)
     assert torch.equal(found, mean_field(own, prior))
+
+
+@pytest.mark.parametrize("strength", [-2.0, -5.0])
+def test_mean_field_ends_where_labels_exclude_each_other(strength: float) -> None:
+    """17 alike findings, z = 2: all at once they swing between many and none, and never end."""
+    prior = LabelPrior(
+        torch.zeros(17, dtype=torch.float64), strength * (1 - torch.eye(17, dtype=torch.float64))
+    )
+    own = torch.full((1, 17), 2.0, dtype=torch.float64)
+    found = mean_field(own, prior)
+    assert float((found - own - found.sigmoid() @ prior.coupling).abs().max()) < 1e-6
+    at_once = own.sigmoid()
+    for _ in range(100):
+        at_once = (own + at_once @ prior.coupling).sigmoid()
+    again = (own + at_once @ prior.coupling).sigmoid()
+    assert float((again - at_once).abs().max()) > 0.5
+
+
+def test_of_two_labels_that_exclude_each_other_the_likelier_stays_in_mean_field() -> None:
+    """Both (2, −28) and (−28, 1) solve the equation; the exact log-odds have the first's signs."""
+    coupling = torch.tensor([[0.0, -30.0], [-30.0, 0.0]], dtype=torch.float64)
+    prior = LabelPrior(torch.zeros(2, dtype=torch.float64), coupling)
+    own = torch.tensor([[2.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
+    expected = torch.tensor([[True, False], [False, True]])
+    assert torch.equal(mean_field(own, prior) > 0, expected)
+    assert torch.equal(enumerated(own, prior) > 0, expected)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("strength", [1.0, 3.0])
+def test_mean_field_ends_with_strong_couplings_of_either_sign(seed: int, strength: float) -> None:
+    prior, own = random_prior(17, seed, strength), evidence(20, 17, seed)
+    found = mean_field(own, prior)
+    assert float((found - own - prior.bias - found.sigmoid() @ prior.coupling).abs().max()) < 1e-6
+    order = torch.randperm(17, generator=torch.Generator().manual_seed(seed)).tolist()
+    other = mean_field(own[:, order], permuted(prior, order))  # no two are equally likely
+    np.testing.assert_allclose(other, found[:, order], atol=1e-6)
 
 
 def test_mean_field_is_close_to_exact_where_couplings_are_weak() -> None:

@@ -12,7 +12,12 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from concilium.foundation.errors import InputError
-from concilium.labels.conditional_odds import conditional_log_odds, filled, prevalence_of
+from concilium.labels.conditional_odds import (
+    _Patterns,
+    conditional_log_odds,
+    filled,
+    prevalence_of,
+)
 
 
 def labels(num: int, num_labels: int = 4, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -81,6 +86,34 @@ def test_an_ising_model_is_found_again() -> None:
     found, symmetric = conditional_log_odds(target, torch.ones_like(target).bool(), 1e-3)
     torch.testing.assert_close(found, bias, atol=0.01, rtol=0)
     torch.testing.assert_close(symmetric, coupling, atol=0.01, rtol=0)
+
+
+def test_steps_are_newtons_on_the_printed_objective() -> None:
+    """What decides whether a step is taken is what the steps minimise, the ridge in it.
+
+    The objective exam by exam, its slope and curvature by automatic differentiation, away from the
+    minimum; on the way there from 0 both fall, so that what is found would not tell.
+    """
+    target, known = labels(30, num_labels=3)
+    patterns, ridge, label = _Patterns.of(target, known), 3.0, 1
+    whole = filled(target, known, prevalence_of(target, known))
+    solution = torch.linspace(-1, 2, 12, dtype=torch.float64).reshape(3, 4)
+    solution[[0, 1, 2], [0, 1, 2]] = 0.0
+
+    def printed(own: Tensor) -> Tensor:
+        """Of label 1, of J_10, J_12 and θ_1."""
+        score = whole[:, [0, 2]] @ own[:2] + own[2]
+        fit = torch.nn.functional.softplus(score) - target[:, label] * score
+        half = torch.nn.functional.softplus(own[2]) - own[2] / 2
+        return fit[known[:, label]].sum() + half + ridge / 2 * own[:2].square().sum()
+
+    own = solution[label, [0, 2, 3]]
+    torch.testing.assert_close(patterns.objective(solution, ridge)[label], printed(own))
+    slope = torch.autograd.functional.jacobian(printed, own)
+    curvature = torch.autograd.functional.hessian(printed, own)
+    step = patterns.newton_step(solution, ridge)[label]
+    torch.testing.assert_close(step[[0, 2, 3]], torch.linalg.solve(curvature, slope))
+    assert step[label] == 0
 
 
 def test_unknown_entries_have_no_say() -> None:

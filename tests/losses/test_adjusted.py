@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from concilium.foundation import components
 from concilium.foundation.errors import InputError
 from concilium.labels.conditional_odds import conditional_log_odds
 from concilium.labels.statistics import LabelStatistics
@@ -73,6 +74,28 @@ def test_a_client_with_the_federations_prevalence_trains_with_bce() -> None:
     bound = LogitAdjusted(prevalence=(0.25,))
     assert bound.localise(target, all_known(target)).offset == pytest.approx((0.0,), abs=1e-12)
     assert bound.localise(target, ~all_known(target)).offset == pytest.approx((0.0,), abs=1e-12)
+
+
+def test_a_hospital_that_is_the_federation_has_no_offset_with_soft_targets_either() -> None:
+    """Half of the exams above one half, so the half case on each side changes nothing: offset 0.
+
+    A quarter above it, 100 of 400: 100.5 of 401 in the federation's counts, next to nothing more.
+    Summed, 0.6 and 0.1 would be a prevalence of 0.35 and of 0.225.
+    """
+    for present_exams, tolerance in ((200, 1e-12), (100, 0.01)):
+        target = torch.full((400, 1), 0.1)
+        target[:present_exams] = 0.6
+        loss = LogitAdjusted().bind(statistics(target)).localise(target, all_known(target))
+        assert loss.offset == pytest.approx((0.0,), abs=tolerance)
+
+
+def test_towards_balance_a_prevalence_that_was_set_has_no_say() -> None:
+    target = present(0.1, 100, torch.Generator().manual_seed(0))[:, None]
+    plain, told = (
+        LogitAdjusted(towards="balance", prevalence=p).localise(target, all_known(target))
+        for p in ((), (0.2,))
+    )
+    assert told.offset == plain.offset == pytest.approx((log_odds(10.5 / 101),))
 
 
 def test_a_client_without_a_positive_pushes_down_hardly_at_all() -> None:
@@ -158,10 +181,23 @@ def test_of_independent_labels_only_the_prevalence_is_taken_out() -> None:
     )
 
 
-def test_strength_takes_out_a_part() -> None:
-    loss = CooccurrenceAdjusted(0.5, 0.5, bias=(2.0,), coupling=((0.0,),), prevalence=(0.5,))
+def test_all_of_the_offset_is_taken_out_and_no_setting_takes_out_less() -> None:
+    """Scores of a part would not be evidence, and a prior would count that part twice."""
+    loss = CooccurrenceAdjusted(bias=(2.0,), coupling=((0.0,),), prevalence=(0.5,))
     got = loss(torch.zeros(1, 1), torch.zeros(1, 1), torch.tensor([[True]]))
-    assert float(got) == pytest.approx(math.log1p(math.exp(1.0)))
+    assert float(got) == pytest.approx(math.log1p(math.exp(2.0)))
+    with pytest.raises(InputError, match="strength"):
+        components.build("losses", "cooccurrence_adjusted", {"strength": 0.5})
+
+
+def test_a_weight_of_zero_does_not_hide_a_label_from_the_others() -> None:
+    """o_0 = J_01 y_1 = 2, whatever the present label 1 weighs; the mean is label 0's alone."""
+    loss = CooccurrenceAdjusted(
+        bias=(0.0, 0.0), coupling=((0.0, 2.0), (0.0, 0.0)), prevalence=(0.5, 0.5)
+    )
+    target, known = torch.tensor([[0.0, 1.0]]), torch.ones(1, 2, dtype=torch.bool)
+    got = loss(torch.zeros(1, 2), target, known, torch.tensor([1.0, 0.0]))
+    assert float(got) == pytest.approx(math.log1p(math.exp(2.0)))
 
 
 def test_settings_out_of_range_are_refused() -> None:
@@ -170,7 +206,6 @@ def test_settings_out_of_range_are_refused() -> None:
         lambda: LogitAdjusted(smoothing=0.0),
         lambda: LogitAdjusted(prevalence=(1.0,)),
         lambda: CooccurrenceAdjusted(ridge=0.0),
-        lambda: CooccurrenceAdjusted(strength=1.5),
     ):
         with pytest.raises(InputError, match="must"):
             build()

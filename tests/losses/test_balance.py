@@ -13,7 +13,7 @@ from concilium.foundation import components
 from concilium.losses.balanced_bce import BalancedBinaryCrossEntropy
 from concilium.losses.contract import Loss
 from concilium.losses.two_way import TwoWay
-from tests.losses.test_laws import parts_of_images
+from tests.losses.test_laws import all_known, parts_of_images
 from tests.worlds import hospital_parts, linear_network, runtime
 
 
@@ -35,7 +35,7 @@ def test_divisors_are_interpolated_geometrically(balance: float) -> None:
 @pytest.mark.parametrize("loss", [BalancedBinaryCrossEntropy(), TwoWay()])
 def test_losses_that_look_at_the_whole_batch_have_none_of_each_image(loss: Loss) -> None:
     """They say that they allow no differential privacy, and the law of those that do fails."""
-    _, _, left = parts_of_images(loss)
+    _, _, left = parts_of_images(loss, all_known())
     assert left.abs().max() > 1e-3
 
 
@@ -57,3 +57,23 @@ def test_evidence_alone_is_given_by_what_takes_the_other_labels_out() -> None:
     built = {name: components.build("losses", name) for name in components.names("losses")}
     giving = {name for name, loss in built.items() if loss.gives_evidence}
     assert giving == {"cooccurrence_adjusted"}
+    for name in giving:  # nothing to set takes it back: a prior would count twice
+        special = built[name].like_bce()
+        assert special == built[name]
+
+
+@pytest.mark.parametrize("name", components.names("losses"))
+def test_labels_are_compared_by_the_losses_that_say_so(name: str) -> None:
+    """Label 3 of the only image turns from absent to present: does the mean over label 0 change?
+
+    Label 3 is the most prevalent, so that softmax takes the image for one of it.
+    """
+    data = all_known()
+    loss: Loss = components.build("losses", name)
+    loss = loss.bind(data.statistics).localise(data.target, data.known)
+    scores, known = torch.full((1, 5), 0.3), torch.ones(1, 5, dtype=torch.bool)
+    absent, there = (
+        loss(scores, torch.tensor([[1.0, 0.0, 0.0, other, 0.0]]), known, torch.eye(5)[0])
+        for other in (0.0, 1.0)
+    )
+    assert (abs(float(absent - there)) > 1e-6) == loss.compares_labels

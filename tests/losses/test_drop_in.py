@@ -41,6 +41,16 @@ class MyLoss(Loss):
     def like_bce(cls):
         return cls()
 '''
+DIVIDED = RIGHT.replace(
+    '"""BCE written as softplus."""',
+    '"""BCE.\n\nSends: nothing.\nCosts: nothing.\nSecure sum: yes, of nothing.\n'
+    'Differential privacy: yes, it says.\n"""',
+).replace(
+    "mean_over_known(values, known,", "mean_over_known(values * weight / weight.mean(), known,"
+)
+DIVIDED = DIVIDED.replace(
+    "        return mean", "        weight = 1 + target.mean(1, keepdim=True)\n        return mean"
+)
 WRONG = RIGHT.replace("logits, target = without_unknown(logits, target, known)", "").replace(
     "mean_over_known(values, known, label_weight)", "values.mean()"
 )
@@ -99,6 +109,15 @@ def test_a_new_loss_without_the_mask_breaks_the_laws(drop_in: Callable[[str], Lo
         "test_special_case_is_bce",
         "test_label_weights_weigh",
     }
+
+
+def test_a_mean_with_weights_of_the_batch_may_not_say_yes_to_differential_privacy(
+    drop_in: Callable[[str], Loss],
+) -> None:
+    """It is a weighted mean of losses of images, but the weights of a batch depend on all of it."""
+    assert "test_a_loss_that_allows_differential_privacy_is_a_mean_over_images" in broken_laws(
+        drop_in(DIVIDED)
+    )
 
 
 def run_law_suite(folder: Path, source: str) -> subprocess.CompletedProcess[str]:

@@ -151,6 +151,15 @@ def test_softmax_leaves_an_unknown_label_out() -> None:
     torch.testing.assert_close(got, expected)
 
 
+def test_softmax_is_a_plain_mean_over_images_however_many_labels_they_know() -> None:
+    """No finding among 2 of 4 known labels counts as much as a finding among 4 of 4."""
+    logits = torch.tensor([[0.5, 3.0, -1.0, 0.2], [1.0, 0.3, 0.1, -2.0]])
+    target = torch.tensor([[0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
+    known = torch.tensor([[True, False, True, False], [True, True, True, True]])
+    single = [Softmax()(logits[[i]], target[[i]], known[[i]]) for i in range(2)]
+    torch.testing.assert_close(Softmax()(logits, target, known), torch.stack(single).mean())
+
+
 def test_softmax_scores_are_the_class_probabilities() -> None:
     logits = torch.randn(6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     with_none = torch.cat([logits, torch.zeros(6, 1, dtype=torch.float64)], 1)

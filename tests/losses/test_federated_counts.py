@@ -64,6 +64,11 @@ def test_positive_weights_are_capped_and_1_where_a_side_is_missing() -> None:
     assert loss.weights == (50.0, 1.0, 1.0, 1.0)
 
 
+def test_the_cap_bounds_the_weight_not_the_ratio() -> None:
+    """1 of 901: ratio 900, its root 30, capped at 20; the root of the capped ratio is 4.5."""
+    assert PositiveWeighted(tau=0.5, cap=20.0).bind(statistics([1], [901])).weights == (20.0,)
+
+
 def test_weights_of_common_labels_fall_below_1() -> None:
     """90 of 100: one negative for nine positives."""
     loss = PositiveWeighted().bind(statistics([90], [100]))
@@ -168,6 +173,12 @@ def test_federated_asymmetric_grows_with_the_logarithm_of_the_imbalance() -> Non
     assert list(rarer.shares) == sorted(set(rarer.shares))
 
 
+def test_the_imbalance_of_the_full_asymmetry_can_be_set() -> None:
+    """749.5 : 250.5 of 9 negatives a positive, not of COCO's 27."""
+    loss = Asymmetric(federated=True, full_ratio=9.0).bind(statistics([250], [999]))
+    assert loss.shares == pytest.approx((math.log(749.5 / 250.5) / math.log(9),))
+
+
 def test_without_the_setting_counts_change_neither_focal_nor_asymmetric() -> None:
     counts = statistics([5], [1000])
     assert Focal().bind(counts) == Focal()
@@ -182,13 +193,14 @@ PREVALENCE = (0.5, 0.1, 0.02)
 def test_distribution_balanced_by_hand() -> None:
     """y = (1, 0, 1): Σ y/p = 2 + 50 = 52, r = (2, 10, 50) / 52 = (.0385, .1923, .9615).
 
-    r̂ = 0.1 + σ(10 (r − 0.2)) and ν = 0.05 log(1/p − 1) = (0, .1099, .1946); λ = 2 on negatives.
+    r̂ = 0.1 + σ(10 (r − 0.2)), λ = 2 on negatives, and ν = 0.05/2 log(1/p − 1) = (0, .0549, .0973):
+    the authors' code divides its 0.05 by λ.
     """
     loss = DistributionBalanced(prevalence=PREVALENCE)
     scores = torch.tensor([[0.4, -0.3, 1.1]], dtype=torch.float64)
     target, known = torch.tensor([[1.0, 0.0, 1.0]]), torch.ones(1, 3, dtype=torch.bool)
     weight = [0.1 + 1 / (1 + math.exp(-10 * (r / 52 - 0.2))) for r in (2, 10, 50)]
-    shift = [0.05 * math.log(x) for x in (1.0, 9.0, 49.0)]
+    shift = [0.05 / 2 * math.log(x) for x in (1.0, 9.0, 49.0)]
     expected = (
         weight[0] * log1pexp(-(0.4 - shift[0]))
         + weight[1] * log1pexp(2 * (-0.3 - shift[1])) / 2
@@ -209,6 +221,16 @@ def test_distribution_balanced_does_not_let_unknown_labels_draw_an_image() -> No
     assert one(loss, 0.3, 1.0, 1, 3) == pytest.approx(
         (0.1 + 1 / (1 + math.exp(-8))) * log1pexp(-0.3)
     )
+
+
+def test_distribution_balanced_weighs_an_image_by_all_its_labels_whatever_they_weigh() -> None:
+    """Labels 1 and 2 present: r of label 1 is 10/60, also where label 2 weighs 0 in the mean."""
+    loss = DistributionBalanced(prevalence=PREVALENCE, kappa=0.0)
+    target, known = torch.tensor([[0.0, 1.0, 1.0]]), torch.ones(1, 3, dtype=torch.bool)
+    scores = torch.full((1, 3), 0.3, dtype=torch.float64)
+    got = loss(scores, target, known, torch.tensor([0.0, 1.0, 0.0]))
+    weight = 0.1 + 1 / (1 + math.exp(-10 * (10 / 60 - 0.2)))
+    assert float(got) == pytest.approx(weight * log1pexp(-0.3))
 
 
 def test_distribution_balanced_binds_the_federations_smoothed_prevalence() -> None:

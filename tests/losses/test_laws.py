@@ -178,16 +178,23 @@ def test_finite_at_scores_of_100(loss: Loss) -> None:
 
 
 def test_special_case_is_bce(unbound: Loss) -> None:
-    """Whatever the federation's statistics and the client's labels are."""
+    """Whatever the federation's statistics and the client's labels are.
+
+    Localised it is BCE just where it does not say that its scores are evidence: BCE's are log-odds,
+    to which a label prior would add the prevalence a second time.
+    """
     like_bce = unbound.like_bce()
     if like_bce is None:
         return  # the loss says that it has none; its own file tests what it is instead
     data = entries()
     expected = binary_cross_entropy_with_logits(data.logits[data.known], data.target[data.known])
     bound = like_bce.bind(entries(1).statistics)
-    for form in (like_bce, bound, bound.localise(data.target, data.known)):
+    localised = bound.localise(data.target, data.known)
+    for form in (like_bce, bound) if like_bce.gives_evidence else (like_bce, bound, localised):
         torch.testing.assert_close(form(data.logits, data.target, data.known), expected)
         torch.testing.assert_close(form.scores(data.logits).sigmoid(), data.logits.sigmoid())
+    if like_bce.gives_evidence:
+        assert (localised(data.logits, data.target, data.known) - expected).abs() > 1e-3
 
 
 def test_gradient_is_the_derivative(loss: Loss) -> None:
@@ -217,12 +224,25 @@ def test_label_weights_weigh(loss: Loss) -> None:
 
 
 def test_a_label_of_weight_zero_is_as_if_unknown(loss: Loss) -> None:
+    if loss.compares_labels:
+        return  # the others' entries see it still: a weight acts on the mean alone
     data = entries()
     known = data.known.clone()
     known[:, 3] = False
     weight = torch.tensor([1.0, 1.0, 1.0, 0.0, 1.0], dtype=torch.float64)
     torch.testing.assert_close(
         loss(data.logits, data.target, data.known, weight), loss(data.logits, data.target, known)
+    )
+
+
+def test_a_label_of_weight_zero_is_as_if_its_weight_were_next_to_nothing(loss: Loss) -> None:
+    data = entries()
+    zero, little = (
+        torch.tensor([1.0, 1.0, 1.0, least, 1.0], dtype=torch.float64) for least in (0.0, 1e-12)
+    )
+    torch.testing.assert_close(
+        loss(data.logits, data.target, data.known, zero),
+        loss(data.logits, data.target, data.known, little),
     )
 
 
@@ -281,13 +301,17 @@ def test_a_client_without_a_known_label_or_a_positive_stays_finite(unbound: Loss
             assert gradient(localised, data.logits, data.target, data.known).isfinite().all()
 
 
-def parts_of_images(loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
+def all_known() -> Entries:
+    data = entries()
+    return Entries(data.logits, data.target, torch.ones_like(data.known))
+
+
+def parts_of_images(loss: Loss, data: Entries) -> tuple[Tensor, Tensor, Tensor]:
     """Of a batch: each image's own loss (B,), its part c_i (B,) in the gradient, and what is left.
 
     c_i is the factor for which the batch's gradient at the logits of image i is c_i times the
     gradient of the loss of image i alone; what is left (B, L) is 0 where there is such a factor.
     """
-    data = entries()
     whole = gradient(loss, data.logits, data.target, data.known)
     single = [(data.logits[[i]], data.target[[i]], data.known[[i]]) for i in range(24)]
     own = torch.cat([gradient(loss, *image) for image in single])
@@ -295,15 +319,33 @@ def parts_of_images(loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
     return torch.stack([loss(*image) for image in single]), part, whole - part[:, None] * own
 
 
-def test_a_loss_that_allows_differential_privacy_is_a_weighted_mean_over_images(loss: Loss) -> None:
-    """DP-SGD clips the gradient of each image: there must be a loss of each image by itself."""
+def allows_differential_privacy(loss: Loss) -> bool:
     facts = components.describe("losses", type(loss).__module__.rpartition(".")[2]).facts
-    if not facts.get("Differential privacy", "no").startswith("yes"):
+    return facts.get("Differential privacy", "no").startswith("yes")
+
+
+def test_a_loss_that_allows_differential_privacy_is_a_mean_over_images(loss: Loss) -> None:
+    """DP-SGD clips the gradient of each image: there must be a loss of each image by itself.
+
+    Where every label is known each of the 24 images has 1/24 of the say, whatever the others are.
+    """
+    if not allows_differential_privacy(loss):
         return
-    values, part, left = parts_of_images(loss)
+    data = all_known()
+    values, part, left = parts_of_images(loss, data)
+    assert left.abs().max() < 1e-12
+    torch.testing.assert_close(part, torch.full_like(part, 1 / 24))
+    torch.testing.assert_close(values.mean(), loss(data.logits, data.target, data.known))
+
+
+def test_with_unknown_labels_it_is_a_weighted_mean_over_images(loss: Loss) -> None:
+    """The shares follow the masks of the batch, so that a fixed divisor can make up for them."""
+    if not allows_differential_privacy(loss):
+        return
+    data = entries()
+    values, part, left = parts_of_images(loss, data)
     assert left.abs().max() < 1e-12
     assert (part >= 0).all()
-    data = entries()
     torch.testing.assert_close((part * values).sum(), loss(data.logits, data.target, data.known))
     torch.testing.assert_close(part.sum(), torch.ones((), dtype=torch.float64))
 

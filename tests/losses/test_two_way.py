@@ -115,6 +115,24 @@ def test_a_batch_without_a_finding_teaches_nothing() -> None:
     assert (gradient == 0).all()
 
 
+def test_unknown_entries_are_in_no_sum_at_a_low_temperature() -> None:
+    """At T_n = 1e-3 the absent −12 is −12,000 before the sum, and the unknown must lie below it.
+
+    One image: present 0, absent −12, unknown. T → 0 leaves the hardest: log(1 + e^−12).
+    """
+    logits = torch.tensor([[0.0, -12.0, 5.0]], dtype=torch.float64)
+    target, known = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[True, True, False]])
+    for temperature in (1e-3, 1e-6):
+        loss = TwoWay(temperature_negative=temperature)
+        value = float(loss(logits, target, known))
+        assert value == pytest.approx(math.log1p(math.exp(-12.0)), rel=1e-9)
+        single = logits.float().requires_grad_()
+        (found,) = torch.autograd.grad(loss(single, target, known), single)
+        assert found.isfinite().all()
+        assert found[0, 2] == 0
+        assert found[0, 1] > 0
+
+
 def test_temperatures_must_be_positive() -> None:
     with pytest.raises(InputError, match=r"temperature_negative=0\.0 must be > 0"):
         TwoWay(temperature_negative=0.0)

@@ -17,6 +17,7 @@ from concilium.federation.sharing import travelling
 from concilium.federation.states import ClientState
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.heads.newton import Newton
+from concilium.labels.statistics import LabelStatistics
 from concilium.losses.softmax import Softmax
 from concilium.orchestration.checkpoints import Checkpoints
 from concilium.orchestration.observers import silent
@@ -168,3 +169,16 @@ def test_a_label_counts_in_the_validation_score_from_its_first_positive(
     sums = EvaluationSums.of(scores, target, np.ones((4, 1), bool), np.arange(4))
     score = validation_score(sums)
     assert score == 1.0 if defined else np.isnan(score)
+
+
+def test_the_start_takes_the_summed_statistics_of_the_training_parts() -> None:
+    heard = []
+
+    def start(model: NamedTensors, statistics: LabelStatistics) -> NamedTensors:
+        heard.append(statistics)
+        return model * 2.0
+
+    own = runtime(PARTS)
+    found = developed(own, Recipe(Schedule(0), start=start))
+    assert [statistics.num_images for statistics in heard] == [60 + 40 + 50]
+    assert found.model.digest() == (travelling(linear_network(PARTS)) * 2.0).digest()

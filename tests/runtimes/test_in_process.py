@@ -9,14 +9,18 @@ import torch
 
 from concilium.algorithms.contract import LocalWork
 from concilium.algorithms.fedavg import FedAvg
+from concilium.algorithms.scaffold import Scaffold
 from concilium.federation.messages import Broadcast, Update, total
 from concilium.federation.requests import StatisticsRequest
 from concilium.federation.sharing import travelling
 from concilium.federation.states import ClientState, ServerState
+from concilium.foundation.errors import InputError
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.labels.statistics import LabelStatistics
 from concilium.losses.bce import BinaryCrossEntropy
 from concilium.losses.contract import Loss
+from concilium.training.local import LocalTraining
+from concilium.training.optimizers import OptimizerSettings
 from concilium.weightings.contract import Weighting
 from tests.worlds import hospital_parts, linear_network, runtime
 
@@ -81,3 +85,20 @@ def test_what_a_client_remembers_is_its_own_and_can_be_restored() -> None:
     again.restore(own.client_states)
     list(again.train(broadcast, ("hospital-0",)))
     assert again.client_states["hospital-0"].extras["times"].item() == 3
+
+
+def test_restoring_forgets_what_was_remembered_before() -> None:
+    own = runtime(PARTS, algorithm=Counting())
+    broadcast = own.algorithm.broadcast(ServerState(0, travelling(linear_network(PARTS)), 3))
+    list(own.train(broadcast, ("hospital-0",)))
+    early = own.client_states
+    list(own.train(broadcast, own.clients))
+    own.restore(early)
+    assert own.client_states.keys() == {"hospital-0"}
+    assert own.client_states["hospital-0"].extras["times"].item() == 1
+
+
+def test_an_optimiser_that_the_algorithm_refuses_is_refused_before_any_training() -> None:
+    adam = LocalTraining(1, 16, OptimizerSettings("adam", 0.001))
+    with pytest.raises(InputError, match="scaffold needs plain SGD"):
+        runtime(PARTS, adam, algorithm=Scaffold())

@@ -142,7 +142,7 @@ def test_every_two_clients_meet_some_time() -> None:
     assert len(pairs) == 28
 
 
-def test_a_client_without_images_is_never_drawn() -> None:
+def test_below_full_participation_a_client_without_images_is_never_drawn() -> None:
     sizes = {"a": 5, "b": 0, "c": 3, "d": 0, "e": 1}
     asked = {n for r in range(50) for n in Weighted().cohort(list(sizes), 0.4, sizes, 0, r)}
     assert asked == {"a", "c", "e"}

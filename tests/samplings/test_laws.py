@@ -31,6 +31,13 @@ def test_a_cohort_is_the_fraction_that_takes_part_and_at_least_one(
         assert len(sampling.cohort(CLIENTS, participation, SIZES, 0, round_)) == size
 
 
+def test_the_size_of_a_cohort_is_rounded_not_cut() -> None:
+    """0.28 of 10 is 2.8: three. 20 · 0.29 is 5.8: six."""
+    assert cohort_size(10, 0.28) == 3
+    assert cohort_size(20, 0.29) == 6
+    assert cohort_size(10, 0.23) == 2
+
+
 def test_with_full_participation_everybody_is_asked_whatever_the_sizes(sampling: Sampling) -> None:
     nothing = dict.fromkeys(CLIENTS, 0)
     for sizes in ({}, SIZES, nothing):

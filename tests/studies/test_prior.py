@@ -8,21 +8,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 
-from concilium.federation.requests import StatisticsRequest
+from concilium.data.dataset import Exams
+from concilium.federation.requests import EvaluationRequest, StatisticsRequest
 from concilium.foundation.errors import StudyError
 from concilium.foundation.files import plain
+from concilium.foundation.named_tensors import NamedTensors
+from concilium.joint.inference import ScoreMeaning
 from concilium.joint.label_prior import LabelPrior
 from concilium.joint.maximum_entropy import fit_label_prior
 from concilium.joint.pair_counts import PairCounts
-from concilium.orchestration.phases import asking
+from concilium.orchestration.phases import asking, posterior_of, validation_score
 from concilium.studies.assembly import method_of
 from concilium.studies.bench import Job
 from concilium.studies.configuration import Choice, MethodSettings
 from concilium.studies.reading import parse_study
-from concilium.studies.reevaluation import evaluate_again
+from concilium.studies.reevaluation import evaluate_again, read_meaning
 from tests.studies.test_jobs import CONTENT, PARTS, bench, result
 from tests.studies.test_same_numbers import essence, run, write_study
 from tests.worlds import runtime
@@ -54,7 +58,6 @@ def test_a_prior_changes_how_a_model_is_used_and_not_the_model(tmp_path: Path) -
     """Ordinary scores: "independent" is "none", the others are others, and also differ."""
     found = {choice: found_under(tmp_path, choice) for choice in CHOICES}
     assert len({own["model"] for own in found.values()}) == 1
-    assert len({own["validation_score"] for own in found.values()}) == 1
     losses = {choice: own["test"]["metrics"]["log_loss"] for choice, own in found.items()}
     np.testing.assert_allclose(losses["independent"], losses["none"], atol=1e-6)
     for one, other in (("none", "federation"), ("federation", "site")):
@@ -81,18 +84,68 @@ def test_a_head_that_gives_evidence_needs_a_prior() -> None:
         method_of("own", MethodSettings(head=EVIDENCE, prior=choice))
 
 
-def test_scores_are_what_the_head_gives_or_without_one_what_the_loss_does() -> None:
-    class Evidence(type(method_of("own", MethodSettings()).loss)):  # type: ignore[misc]
-        gives_evidence = True
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ({"head": "newton"}, False),
+        ({"head": "label_regression"}, True),
+        ({"loss": "cooccurrence_adjusted"}, True),
+        ({"loss": "cooccurrence_adjusted", "head": "newton"}, False),
+    ],
+)
+def test_scores_are_what_the_head_gives_or_without_one_what_the_loss_does(
+    tmp_path: Path, method: dict[str, Any], expected: bool
+) -> None:
+    assert settled(tmp_path, method) == [expected] * 3
 
-    ordinary = method_of("own", MethodSettings())
-    odd = replace(ordinary, loss=Evidence())
-    assert not ordinary.final_scores(None).evidence
-    assert odd.final_scores(None).evidence and odd.trained_scores.evidence
-    newton = method_of("own", MethodSettings(head=Choice(name="newton"))).head
-    assert not replace(odd, head=newton).final_scores(None).evidence
-    regression = method_of("own", MethodSettings(head=EVIDENCE, prior="site"))
-    assert regression.final_scores(None).evidence and not regression.trained_scores.evidence
+
+def settled(folder: Path, method: dict[str, Any], parts: Any = PARTS) -> list[bool]:
+    """Whether the final scores of each label are evidence, as it is read when evaluated again."""
+    tables = {"fedavg": {**method, "prior": "independent"}}
+    place = folder / "-".join(method.values())
+    result(place, "fedavg", parts, methods=tables)
+    scores = read_meaning(bench(place, "fedavg", parts, methods=tables), "model")
+    return torch.as_tensor(scores.evidence).expand(3).tolist()
+
+
+def without_the_last_label() -> dict[str, dict[str, Exams]]:
+    """The exams above; no training exam has label 2, so that no head can solve it."""
+    parts = {name: dict(own) for name, own in PARTS.items()}
+    for own in parts.values():
+        target = own["train"].target.copy()
+        target[:, 2] = 0
+        own["train"] = replace(own["train"], target=target)
+    return parts
+
+
+def test_a_label_that_the_head_keeps_means_what_the_loss_trained(tmp_path: Path) -> None:
+    parts = without_the_last_label()
+    assert settled(tmp_path, {"head": "label_regression"}, parts) == [True, True, False]
+    both = {"loss": "cooccurrence_adjusted", "head": "newton"}
+    assert settled(tmp_path, both, parts) == [False, False, True]
+
+
+def test_a_label_that_the_head_keeps_is_calibrated_as_without_the_head(tmp_path: Path) -> None:
+    """Independent labels: the scores of the kept row are those of the rounds, not moved by θ."""
+    method = {"head": "label_regression", "prior": "independent"}
+    found = result(tmp_path, "fedavg", without_the_last_label(), methods={"fedavg": method})
+    after, before = (found[name]["operation"] for name in ("test", "before_consolidation"))
+    assert found["consolidation"]["kept_rows"] == 1
+    for key in ("offset", "slope"):
+        np.testing.assert_allclose(after[key][2], before[key][2], atol=1e-6)
+        assert after[key][0] != before[key][0]
+
+
+def test_learning_rates_are_chosen_by_scores_under_the_prior(tmp_path: Path) -> None:
+    found = {choice: found_under(tmp_path, choice)["validation_score"] for choice in CHOICES}
+    assert found["none"] == pytest.approx(found["independent"], abs=1e-6)
+    methods = {"fedavg": {"prior": "federation"}}
+    own = bench(tmp_path / "federation", "fedavg", PARTS, methods=methods)
+    ask = asking(runtime(PARTS))
+    posterior = posterior_of("federation", ScoreMeaning(), ask)
+    model = NamedTensors(from_safetensors(own.model_file("model").read_bytes()))
+    sums = ask(EvaluationRequest(model, "validation", posterior=posterior))
+    assert found["federation"] == validation_score(sums) != found["none"]
 
 
 def test_a_prior_that_is_not_known_is_refused() -> None:
@@ -108,12 +161,12 @@ def test_what_a_head_finds_of_labels_together_is_kept(tmp_path: Path, trains: st
     result(tmp_path, "fedavg", PARTS, methods=methods)
     own = bench(tmp_path, "fedavg", PARTS, methods=methods)
     names = ("hospital-0", "hospital-1", "hospital-2") if trains == "hospitals" else ("model",)
-    files = [own.coupling_file(name) for name in names]
+    files = [own.scores_file(name) for name in names]
     assert len(set(files)) == len(names) and all(file.exists() for file in files)
     plain_methods = {"fedavg": {"head": "newton", "prior": "federation"}}
     result(tmp_path / "newton", "fedavg", PARTS, methods=plain_methods)
     other = bench(tmp_path / "newton", "fedavg", PARTS, methods=plain_methods)
-    assert not other.coupling_file("model").exists()
+    assert not other.scores_file("model").exists()
 
 
 @pytest.mark.slow
@@ -137,12 +190,14 @@ def test_it_runs_resumes_and_evaluates_again_to_the_same_numbers(
     assert essence(run(path, out, resume=True)) == essence(first)
     again = evaluate_again(out, Job("own", 0), tmp_path, None)
     assert plain(again) == plain(first[0]["test"])
-    files = list((out / "methods/own/seed-0-fold-0").glob("coupling*"))
+    files = list((out / "methods/own/seed-0-fold-0").glob("scores*"))
     assert bool(files) == bool(head)
-    if files:  # without what the head found of labels together, the numbers would be others
-        coupling = from_safetensors(files[0].read_bytes())["coupling"]
-        files[0].write_bytes(to_safetensors({"coupling": coupling * 0}))
-        assert plain(evaluate_again(out, Job("own", 0), tmp_path, None)) != plain(again)
+    if files:  # without what the head found and what its scores are, the numbers would be others
+        saved = from_safetensors(files[0].read_bytes())
+        assert bool(saved["evidence"].any())
+        for key, tensor in (("coupling", saved["coupling"] * 0), ("evidence", ~saved["evidence"])):
+            files[0].write_bytes(to_safetensors({**saved, key: tensor}))
+            assert plain(evaluate_again(out, Job("own", 0), tmp_path, None)) != plain(again)
         files[0].unlink()
         with pytest.raises(StudyError, match="is missing"):
             evaluate_again(out, Job("own", 0), tmp_path, None)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from concilium.algorithms.fedavg import FedAvg
 from concilium.data.augmentation import Augmentation
-from concilium.federation.sharing import load, travelling
+from concilium.federation.sharing import load, private, travelling
 from concilium.federation.states import ServerState
 from concilium.foundation.errors import DivergenceError, InputError
 from concilium.foundation.named_tensors import NamedTensors
@@ -22,7 +22,7 @@ from concilium.networks.mlp import MultilayerPerceptron
 from concilium.orchestration.checkpoints import Progress
 from concilium.orchestration.observers import silent
 from concilium.orchestration.rounds import Schedule, run_rounds
-from concilium.training.local import LocalTraining, Trained, train
+from concilium.training.local import LocalTraining, Step, Trained, train
 from concilium.training.optimizers import OptimizerSettings
 from tests.worlds import (
     exams,
@@ -127,6 +127,29 @@ def test_a_gradient_term_is_added_in_every_step() -> None:
     for name, tensor in travelling(made).items():
         expected = anchor[name] + (start[name] - anchor[name]) * 0.9**4
         assert torch.allclose(tensor, expected, atol=1e-6)
+
+
+def test_another_model_stands_still_while_what_stays_at_home_trains() -> None:
+    """Normalisation does not travel: a teacher without it must not take the student's."""
+    made = network()
+    home = private(made, "all_but_normalisation")
+    model = travelling(made, "all_but_normalisation")
+    teacher: list[tuple[Tensor, Tensor]] = []
+    student: list[tuple[Tensor, Tensor]] = []
+
+    def watch(step: Step) -> Tensor:
+        teacher.append((step.features_of(model).mean(0), step.logits_of(model).mean(0)))
+        student.append((step.features.detach().mean(0), step.logits.detach().mean(0)))
+        return torch.zeros(())
+
+    settings = replace(full_batch_step(0.5), epochs=4)
+    term = None, watch
+    train(made, exams(50, 1), BinaryCrossEntropy(), settings, generator(), *term, home)
+    moved = private(made, "all_but_normalisation") - home
+    assert len(teacher) == 4 and moved.norm() > 0.05
+    for first, last, of_student in zip(teacher[0], teacher[-1], student[-1], strict=True):
+        assert torch.allclose(first, last, atol=1e-6)
+        assert float((of_student - first).abs().max()) > 0.01
 
 
 def test_clipping_bounds_a_step() -> None:

@@ -17,6 +17,7 @@ from concilium.federation.states import ServerState
 from concilium.foundation import components
 from concilium.foundation.errors import InputError
 from concilium.foundation.named_tensors import NamedTensors
+from concilium.labels.statistics import LabelStatistics
 from concilium.orchestration.phases import asking
 from concilium.training.local import LocalTraining
 from concilium.training.optimizers import OptimizerSettings
@@ -27,7 +28,7 @@ from concilium.weightings.by_positives import ByPositives
 from concilium.weightings.contract import Weighting
 from concilium.weightings.equal import Equal
 from concilium.weightings.surgical import Surgical
-from tests.weightings.counts import federation_of, hospital, rows, weights
+from tests.weightings.counts import federation_of, hospital, random_delta, rows, weights
 from tests.worlds import hospital_parts, linear_network, runtime
 
 Parts = dict[str, dict[str, Exams]]
@@ -65,6 +66,14 @@ def scores(model: Mapping[str, torch.Tensor], images: np.ndarray) -> np.ndarray:
 def test_one_number_for_every_tensor(weighting: Weighting, expected: list[float]) -> None:
     for weight, number in zip(weights(weighting, PAIR), expected, strict=True):
         assert {float(tensor) for tensor in weight.values()} == {number}
+
+
+def test_by_images_counts_images_not_patients() -> None:
+    """Six images of two patients."""
+    nothing = np.zeros((6, 2), np.float32)
+    own = LabelStatistics.of(nothing, nothing == 0, np.array([0, 0, 0, 0, 1, 1]))
+    weight = ByImages()(random_delta(2), own, own)
+    assert {float(tensor) for tensor in weight.values()} == {6}
 
 
 def test_surgical_by_hand() -> None:

@@ -63,7 +63,14 @@ class LocalWork(Protocol):
 
 
 class Algorithm(ABC):
-    """A federated algorithm. A frozen dataclass; its fields are its settings."""
+    """A federated algorithm. A frozen dataclass; its fields are its settings.
+
+    Laws, run on every file of this folder: the server needs the total only; neither the order of
+    clients nor that of their replies matters, and permuting labels permutes the model; a client
+    without a known entry harms nothing; any part of the clients may take part in a round; what
+    clients and server remember survives a checkpoint, and the next round is then the same, bit for
+    bit; weights may differ from row to row.
+    """
 
     def check(self, optimizer: OptimizerSettings) -> None:  # noqa: B027 - most hold for all
         """Raise InputError where the algorithm's equations do not hold for a local optimiser."""

@@ -26,8 +26,13 @@ factor is at least ``least_share``: the rule lowers the say of the hospital that
 be the one that holds a rare combination. Measure that before trusting it. Without ``strength`` and
 with ``least_volume`` = 1 this is FedAvg bit for bit.
 
-It is an algorithm, not a weighting, since it needs an exchange and a term of the loss. That term
-reads sigmoid(logits) as the probability, which holds for losses whose scores are their logits.
+It is an algorithm, not a weighting, since it needs an exchange and a term of the loss. The term
+reads sigmoid(logits), R_k the sigmoid of scores, as the probability. It is one for losses whose
+logits are log-odds at the federation's prevalence (bce, logit_adjusted as it is by default); not in
+softmax, whose logits are none, nor where they are something else (logit_adjusted towards "balance"
+or balanced_bce: at even odds; cooccurrence_adjusted: evidence; two_way: good for ranking only;
+weighted and focused losses, such as distribution_balanced: moved), for which phi is that of other
+predictions.
 
 Sends: the weighted delta of every tensor that travels, and its weight; n_k R_k and n_k (L × L
 each), the number of images and the quality q_k.

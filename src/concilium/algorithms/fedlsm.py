@@ -1,8 +1,8 @@
 """Pseudo-labels of a teacher where it is sure; head rows averaged by each label's positives.
 
 Deng, Luo, Chen: "Scale Federated Learning for Label Set Mismatch in Medical Image Classification",
-MICCAI 2023 (arXiv 2304.06931); read as its abstract and the authors' code (github.com/dzp2095/
-FedLSM) have it, not checked against the equations of the text.
+MICCAI 2023 (arXiv 2304.06931); read as its abstract and the authors' code (on GitHub as
+dzp2095/FedLSM) have it, not checked against the equations of the text.
 
 An unknown entry is taken as present where the teacher's probability is at least ``present_above``,
 as absent where it is at most ``absent_below``, and stays unknown between them. Row l of the head
@@ -19,6 +19,12 @@ sure are mixed up with others in the paper; here they only lack the pseudo-label
 loss stands in for the weighted BCE. Rows by positives alone hand a label to hospitals that never
 see its absence; ``rows_by_positives`` = false leaves them to the weighting. Then, and with all
 labels known, this is FedAvg bit for bit.
+
+The teacher's probability is the sigmoid of the study loss's scores. It is one for losses whose
+scores are log-odds at the federation's prevalence (bce, softmax, logit_adjusted as it is by
+default). Where they are something else (logit_adjusted towards "balance" or balanced_bce: at even
+odds; cooccurrence_adjusted: evidence; two_way: good for ranking only; weighted and focused losses,
+such as distribution_balanced: moved), the thresholds do not mean what they say.
 
 Sends: the weighted delta of every tensor that travels, and its weight; that of a head row is the
 hospital's number of positives and pseudo-positives of the label.

@@ -13,6 +13,9 @@ share ``absent_share`` of those with d ≥ 0 that is farthest up is tagged absen
 ``present_share`` of those with d < 0 that is farthest down present. Tags are remembered, are never
 revised, and are trained on as labels; the next round ranks what is left.
 
+A run of at most ``warm_up`` rounds never tags: it is masked FedAvg with consistency. In a study of
+fewer rounds than the default 50, set ``warm_up``.
+
 Where ours differs. (1) Shares are fixed, as in the code; the text derives thresholds from how well
 each class is learned. They are rounded up: rounded down, as in the code, a hospital of a few
 hundred images never tags any. (2) A prototype is a mean over images of all clients; the paper's is

@@ -45,7 +45,9 @@ class FedNova(Algorithm):
     def check(self, optimizer: OptimizerSettings) -> None:
         if optimizer.name != "sgd":
             what = f"fednova cannot count the gradients in a step of {optimizer.name}"
-            raise InputError(Problem("", what, 'set optimizer = "sgd" (momentum is allowed)'))
+            raise InputError(
+                Problem("", what, 'set optimizer = "sgd" in [training] (momentum is allowed)')
+            )
 
     def client_update(
         self, broadcast: Broadcast, state: ClientState, work: LocalWork, weighting: Weighting

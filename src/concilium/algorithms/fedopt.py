@@ -35,6 +35,7 @@ from concilium.algorithms.contract import Algorithm, LocalWork
 from concilium.federation.messages import Broadcast, Update
 from concilium.federation.states import ClientState, ServerState
 from concilium.foundation.checks import fraction, positive
+from concilium.foundation.errors import InputError
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.weightings.contract import Weighting
 
@@ -44,7 +45,7 @@ FIRST, SECOND = "first/", "second/"
 
 @dataclass(frozen=True)
 class FedOpt(Algorithm):
-    """``optimizer`` of the server, its ``beta1`` and ``beta2`` in [0, 1], ``adaptivity`` τ > 0.
+    """``optimizer`` of the server, its ``beta1`` and ``beta2`` in [0, 1), ``adaptivity`` τ > 0.
 
     ``server_learning_rate`` η > 0 is, if not given, 1 for "momentum" and 0.01 for the others, whose
     steps are about η in every element, however small the delta. The smaller τ, the more they
@@ -60,6 +61,9 @@ class FedOpt(Algorithm):
     def __post_init__(self) -> None:
         positive(server_learning_rate=self._rate, adaptivity=self.adaptivity)
         fraction(beta1=self.beta1, beta2=self.beta2)
+        for name, value in {"beta1": self.beta1, "beta2": self.beta2}.items():
+            if value == 1:
+                raise InputError(f"{name}=1 would forget nothing: it must be less than 1")
 
     def client_update(
         self, broadcast: Broadcast, state: ClientState, work: LocalWork, weighting: Weighting

@@ -10,7 +10,8 @@ model and the model that this client ended its last training with. The paper con
 of a projection head that it adds to the network; here z is the encoder's output, as no network of a
 study has such a head. In a client's first round there is no last model: as in the authors' code the
 term is then left out (with z_prev = z_glob it would be the constant log 2). An encoder without
-tensors that train has no term either.
+tensors that train has no term either. With normalisation at home, z_glob and z_prev both use the
+hospital's own as it was at the start of the round, which is the one its last training ended with.
 
 Sends: the weighted delta of every tensor that travels, and its weight. The last local model is
 remembered at the client and never leaves it.

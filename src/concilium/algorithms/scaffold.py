@@ -14,9 +14,10 @@ Ours differs in one thing: deltas are averaged with the weighting of the study (
 As c is the plain mean of the c_k, a stationary point is one of the plain mean of the hospitals'
 losses, as in the paper, whatever the weighting: each hospital counts as one, and a weighting only
 shapes the way there. Option II needs plain gradient steps, so momentum, Adam and AdamW are refused;
-weight decay is a gradient like any other, and where gradients are clipped, c_k is the mean of what
-the steps used. A client without a step (nothing known) keeps its c_k. The equations were checked
-against reproductions of Algorithm 1, not the paper's pages.
+weight decay is a gradient like any other. Do not clip (``clip_norm`` = 0): clipping acts on
+g_k − c_k + c together, so what c_k⁺ takes back of it is then no mean of gradients. That is not
+refused. A client without a step (nothing known) keeps its c_k. The equations were checked against
+reproductions of Algorithm 1, not the paper's pages.
 
 Sends: the weighted delta of every tensor that travels, its weight, and c_k⁺ − c_k.
 Costs: a round is two models down (the model and c) and two up; each hospital keeps c_k.
@@ -54,7 +55,9 @@ class Scaffold(Algorithm):
     def check(self, optimizer: OptimizerSettings) -> None:
         if optimizer.name != "sgd" or optimizer.momentum:
             what = "scaffold needs plain SGD: its control variates are means of gradients"
-            raise InputError(Problem("", what, 'set optimizer = "sgd" and momentum = 0'))
+            raise InputError(
+                Problem("", what, 'set optimizer = "sgd" and momentum = 0 in [training]')
+            )
 
     def broadcast(self, server: ServerState) -> Broadcast:
         variate = remembered(server.extras, server.model)

@@ -72,7 +72,16 @@ class Client:
         if labels is not None:
             exams = replace(exams, target=labels[0].numpy(), known=labels[1].numpy())
         generator = torch_generator(self.seed, "round", round_, "client", self.name)
-        done = train(self.network, exams, loss, self.training, generator, gradient_term, loss_term)
+        done = train(
+            self.network,
+            exams,
+            loss,
+            self.training,
+            generator,
+            gradient_term,
+            loss_term,
+            self.private,
+        )
         return travelling(self.network, self.sharing), private(self.network, self.sharing), done
 
     def labels(self, part: str = "train") -> Labels:

@@ -40,6 +40,12 @@ class Broadcast:
     extras: NamedTensors = field(default_factory=lambda: NamedTensors({}))
     label_statistics: LabelStatistics | None = None
 
+    def num_bytes(self) -> int:
+        """Bytes of all tensors and counts, as they travel to one client."""
+        statistics = self.label_statistics
+        counts = 0 if statistics is None else statistics.num_bytes()
+        return self.model.num_bytes() + self.extras.num_bytes() + counts
+
 
 @dataclass(frozen=True)
 class Update:

@@ -8,8 +8,9 @@ A sharing rule may keep more at home. ``all_but_normalisation`` is FedBN: Li, Ji
 Dou: "FedBN: Federated Learning on Non-IID Features via Local Batch Normalization", ICLR 2021 (arXiv
 2102.07623): scale and shift of every normalisation layer belong to the hospital, so each corrects
 for its own scanners, and the rest is averaged. The paper keeps batch normalisation's running
-statistics at home too; our networks normalise by groups or layers and have none. As what stays is
-not part of the model that travels, every algorithm works with the rule. A hospital that never
+statistics at home too; ours that train normalise by groups or layers and have none, and those of
+efficientnet_lite0 are frozen: nothing trains them, so they are the same everywhere. As what stays
+is not part of the model that travels, every algorithm works with the rule. A hospital that never
 trained uses the initial tensors.
 """
 

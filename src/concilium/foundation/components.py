@@ -118,6 +118,7 @@ def describe(kind: str, name: str) -> Description:
     choice = find(kind, name)
     module = inspect.getmodule(choice)
     text = inspect.getdoc(module) or inspect.getdoc(choice) or ""
+    text = text.replace("``", "`")  # for people, not for a documentation tool
     settings = {
         field.name: "required" if _required(field) else repr(_default(field))
         for field in dataclasses.fields(choice)
@@ -158,7 +159,7 @@ def _import_foreign(kind: str, name: str) -> ModuleType:
         raise ComponentError(Problem(kind, f"{name!r} is no dotted name", remedy))
     try:
         return importlib.import_module(name)
-    except ImportError as error:
+    except (ImportError, SyntaxError) as error:
         remedy = _instead_of_class(name) or "install the package, or put its folder on PYTHONPATH"
         raise ComponentError(Problem(kind, f"cannot import {name!r}: {error}", remedy)) from None
 
@@ -194,4 +195,8 @@ def _the_choice(kind: str, module: ModuleType) -> type:
         raise ComponentError(
             Problem(module.__name__, f"{rule}: {found[0].__name__} is {what}", remedy)
         )
+    missing = sorted(getattr(found[0], "__abstractmethods__", ()))
+    if missing:
+        what = f"{found[0].__name__} does not define {', '.join(missing)}"
+        raise ComponentError(Problem(module.__name__, what, f"see concilium/{kind}/contract.py"))
     return found[0]

@@ -44,12 +44,14 @@ class Solution:
 class Solved:
     """The model with its new head, and numbers about the solution for the report.
 
+    ``solved`` (L,) bool are the labels with a new row; the others keep theirs, with its meaning.
     ``coupling`` K (L, L), float64, symmetric with a zero diagonal, is an energy Σ_{l<m} K_lm y_l
     y_m that the head adds to that of the label prior; None where the head has none, as every head
     that does not give evidence.
     """
 
     model: NamedTensors
+    solved: Tensor
     report: Report = field(default_factory=dict)
     coupling: Tensor | None = None
 
@@ -60,7 +62,7 @@ class Head(ABC):
     Laws, run on every file of this folder: the answer does not depend on the order of hospitals,
     nor on what stands at unknown entries; permuting labels permutes it; it is finite; hospitals
     without an exam, or without a known entry, change nothing; a label that cannot be solved keeps
-    its row.
+    its row; a feature that never varies has no weight.
 
     ``gives_evidence``: its scores are evidence of each label from the image alone, without what
     its prevalence and the other labels say of it; a label prior turns them into log-odds.
@@ -71,6 +73,9 @@ class Head(ABC):
     @abstractmethod
     def solution(self, ask: Ask, model: NamedTensors) -> Solution:
         """The head in float64: that of one hospital that holds all exams, to rounding.
+
+        Where a head tells hospitals apart (by a mean or an intercept of each), that of one place
+        which holds all exams and knows whose each is.
 
         ``model`` says which encoder the exams go through; its own head is not looked at.
         """
@@ -90,7 +95,7 @@ class Head(ABC):
             "bytes_up": float(sum(counted.sizes)),
             "kept_rows": float((~found.solved).sum()),
         }
-        return Solved(_put(found, model), report, found.coupling)
+        return Solved(_put(found, model), found.solved, report, found.coupling)
 
 
 def _put(found: Solution, model: NamedTensors) -> NamedTensors:

@@ -1,4 +1,4 @@
-"""Federated ridge regression: the least-squares head that pooled data would give, in one exchange.
+"""Federated ridge regression: the least-squares head that pooled data would give, from sums.
 
 For each label l, over all known training exams of all hospitals, with targets t = 2y − 1 = ±1 and
 the standardised encoder output x,

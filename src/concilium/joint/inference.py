@@ -40,12 +40,18 @@ PriorChoice = Literal["none", "independent", "federation", "site"]
 class ScoreMeaning:
     """What the scores of a model are: evidence already, or log-odds under the prevalence.
 
-    ``coupling`` (L, L), where a head has found it, is what two labels say together on an image
-    beyond what each says alone; it is added to the prior's.
+    ``evidence`` is True or False for all labels, or (L,) bool: a label that an exact head could not
+    solve keeps the scores of the rounds. ``coupling`` (L, L), where a head has found it, is what
+    two labels say together on an image beyond what each says alone; it is added to the prior's.
     """
 
-    evidence: bool = False
+    evidence: bool | Tensor = False
     coupling: Tensor | None = None
+
+    def solved(self, rows: Tensor, evidence: bool, coupling: Tensor | None) -> ScoreMeaning:
+        """That of a model whose ``rows`` (L,) bool a head solved, which gives evidence or not."""
+        kept = torch.as_tensor(self.evidence, device=rows.device)
+        return ScoreMeaning(torch.where(rows, torch.full_like(rows, evidence), kept), coupling)
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ class Posterior:
     ) -> Posterior:
         """The posterior of scores with this meaning."""
         own = PairCounts.of(federation).log_odds
-        baseline = torch.zeros_like(own) if scores.evidence else own
+        baseline = own.masked_fill(torch.as_tensor(scores.evidence), 0.0)
         return Posterior(choice, baseline, prior, federation, scores.coupling)
 
     def prior_at(self, own: LabelStatistics, target: Tensor, known: Tensor) -> LabelPrior:

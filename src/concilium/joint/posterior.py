@@ -10,9 +10,12 @@ Saul, "An Introduction to Variational Methods for Graphical Models", Machine Lea
 
     q_l = σ(z_l + θ_l + Σ_m J_lm q_m)
 
-iterated from J = 0, half a step at a time. It is good where couplings are weak and overconfident
-where they are strong. With J = 0 either way gives z + θ itself. (The papers
-were not seen; the fixed point follows from the Kullback-Leibler divergence to a product.)
+solved from J = 0 one label after the other, each with the newest q of the others. That is
+coordinate ascent of the variational bound, which never falls, so it ends at a fixed point whatever
+J is; moving all labels at once swings for ever where they exclude each other. It is good where
+couplings are weak and overconfident where they are strong. With J = 0 either way gives z + θ
+itself. (The papers were not seen; the fixed point follows from the Kullback-Leibler divergence to a
+product.)
 """
 
 from __future__ import annotations
@@ -25,7 +28,9 @@ from concilium.joint.label_prior import MOST_ENUMERATED, LabelPrior, label_sets
 
 CELLS = 2**19
 """Entries (exams × label sets) held at a time: 4 MB, which stay in a processor's cache."""
-DAMPING, MAX_STEPS, TOLERANCE = 0.5, 500, 1e-10
+LEAST = 1e-280
+"""A sum below is taken again by its logarithm; to one above, what underflows adds nothing."""
+MAX_SWEEPS, TOLERANCE = 10_000, 1e-10
 
 
 def posterior_log_odds(evidence: Tensor, prior: LabelPrior) -> Tensor:
@@ -43,34 +48,57 @@ def posterior_log_odds(evidence: Tensor, prior: LabelPrior) -> Tensor:
 def enumerated(evidence: Tensor, prior: LabelPrior) -> Tensor:
     """Exact log-odds (N, L), float64, from all 2^L label sets, for at most 16 labels.
 
-    Right where the evidence and log π's range together stay within 700, as far as float64 goes;
-    beyond, log-odds stop there. Raises InputError for more labels.
+    As far as float64 goes, also where log-odds are in the thousands: exams of which a sum would
+    underflow are summed by logarithms, more slowly. Raises InputError for more labels.
     """
+    num = len(prior.bias)
+    sets, weight = _sets(prior, evidence)
+    table = (weight - weight.max()).exp()
+    found = [torch.empty_like(evidence, dtype=torch.float64)[:0]]
+    for rows in torch.split(evidence.double(), max(1, CELLS // 2 ** ((num + 1) // 2))):
+        log_odds, lost = _by_products(rows, table)
+        for own in torch.split(lost.nonzero()[:, 0], max(1, CELLS // len(sets))):
+            energy = torch.addmm(weight, rows[own], sets.T)
+            log_odds[own] = _by_logarithms(energy, num)
+        found.append(log_odds)
+    return torch.cat(found)
+
+
+def _by_products(evidence: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-odds (N, L), and the exams (N,) where a sum underflows, from weights (2^L,) up to 1."""
     # Evidence adds up over labels, so its exponential is a product: a set is a pair (a, b) of sets
     # of the first and the second half, and Σ_ab e(a) π(a, b) e(b) is a product of matrices.
-    num = len(prior.bias)
-    _, weight = _sets(prior, evidence)
-    half = num // 2
-    first, second = (label_sets(n).to(evidence.device) for n in (half, num - half))
-    table = (weight - weight.max()).exp().view(len(second), len(first))
-    found = [torch.empty_like(evidence, dtype=torch.float64)[:0]]
-    for rows in torch.split(evidence.double(), max(1, CELLS // len(second))):
-        left, right = _weights(rows[:, :half], first), _weights(rows[:, half:], second)
-        parts = ((left * (right @ table), first), (right * (left @ table.T), second))
-        present = torch.cat([weights @ sets for weights, sets in parts], 1)
-        absent = torch.cat([weights @ (1 - sets) for weights, sets in parts], 1)
-        found.append(_log(present) - _log(absent))
-    return torch.cat(found)
+    first, second = _halves(evidence.shape[1], evidence)
+    half, table = first.shape[1], weight.view(len(second), len(first))
+    left, right = _weights(evidence[:, :half], first), _weights(evidence[:, half:], second)
+    parts = ((left * (right @ table), first), (right * (left @ table.T), second))
+    present = torch.cat([weights @ sets for weights, sets in parts], 1)
+    absent = torch.cat([weights @ (1 - sets) for weights, sets in parts], 1)
+    lost = ((present < LEAST) | (absent < LEAST)).any(1)
+    return present.log() - absent.log(), lost
+
+
+def _by_logarithms(energy: Tensor, num_labels: int) -> Tensor:
+    """Log-odds (N, L) from log-weights (N, 2^L): one half of the labels is summed out, then all."""
+    first, second = _halves(num_labels, energy)
+    pairs = energy.view(len(energy), len(second), len(first))
+    found = []
+    for own, sets in ((pairs.logsumexp(1), first), (pairs.logsumexp(2), second)):
+        for present in (sets > 0).unbind(1):
+            found.append(own[:, present].logsumexp(1) - own[:, ~present].logsumexp(1))
+    return torch.stack(found, 1)
+
+
+def _halves(num_labels: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """The sets (S, l) of the first labels and of the others."""
+    half = num_labels // 2
+    return label_sets(half).to(like.device), label_sets(num_labels - half).to(like.device)
 
 
 def _weights(evidence: Tensor, sets: Tensor) -> Tensor:
     """Compute exp(Σ y z) (N, S) of every set, the greatest of an exam scaled to 1."""
     energy = evidence @ sets.T
     return (energy - energy.amax(1, keepdim=True)).exp()
-
-
-def _log(weight: Tensor) -> Tensor:
-    return weight.clamp_min(torch.finfo(weight.dtype).tiny).log()
 
 
 def most_probable(evidence: Tensor, prior: LabelPrior) -> Tensor:
@@ -89,15 +117,26 @@ def most_probable(evidence: Tensor, prior: LabelPrior) -> Tensor:
 def mean_field(evidence: Tensor, prior: LabelPrior) -> Tensor:
     """Approximate log-odds (N, L), float64, for any number of labels; deterministic.
 
-    Ends where no probability moves by more than 1e-10, or after 500 steps.
+    An exam's least likely label (by z + θ) is updated first, so it gives way, and its likeliest
+    last; of equally likely ones the first comes first. Where labels strongly exclude each other
+    there can be several fixed points, and with equally likely labels it may depend on their order
+    which is found. An exam ends where no probability moves by more than 1e-10 in a sweep, or after
+    10,000 sweeps.
     """
     alone = evidence.double() + prior.bias.to(evidence.device)
     coupling = prior.coupling.to(evidence.device)
+    order = alone.argsort(dim=1, stable=True)
     probability = alone.sigmoid()
-    for _ in range(MAX_STEPS):
-        change = (alone + probability @ coupling).sigmoid() - probability
-        probability = probability + DAMPING * change
-        if change.numel() == 0 or float(change.abs().max()) <= TOLERANCE:
+    moving = torch.arange(len(alone), device=alone.device)
+    for _ in range(MAX_SWEEPS):
+        before, own, field = probability[moving], probability[moving], alone[moving]
+        exams = torch.arange(len(own), device=own.device)
+        for label in order[moving].unbind(1):
+            others = (own * coupling[label]).sum(1)
+            own[exams, label] = (field[exams, label] + others).sigmoid()
+        probability[moving] = own
+        moving = moving[((own - before).abs() > TOLERANCE).any(1)]
+        if len(moving) == 0:
             break
     return alone + probability @ coupling
 

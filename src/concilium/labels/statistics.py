@@ -63,6 +63,11 @@ class LabelStatistics:
             self.present_and_known + other.present_and_known,
         )
 
+    def num_bytes(self) -> int:
+        """Bytes of all counts, as they travel."""
+        matrices = (self.both_known, self.both_present, self.present_and_known)
+        return 8 * 2 + sum(counts.nbytes for counts in matrices)
+
     @property
     def known(self) -> Counts:
         """Images on which each label is known (L,)."""

@@ -3,7 +3,9 @@
 Sends: nothing of its own.
 Costs: no bytes and no forward pass.
 Secure sum: yes, nothing is added to what the algorithm sends.
-Differential privacy: yes, a mean of per-image losses.
+Differential privacy: yes, where every label is known: a mean of per-image losses. With unknown
+labels a batch is divided by its own number of known entries, in whose place DP-SGD must put a fixed
+number.
 """
 
 from __future__ import annotations

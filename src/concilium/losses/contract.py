@@ -17,13 +17,17 @@ class Loss(ABC):
     Laws, run on every file of this folder: a mean over known entries (never a sum: a sum moves the
     usable learning rate 10–30×); exactly zero gradient on unknown entries, whatever stands there;
     0 where nothing is known; permuting labels permutes gradients; finite for scores of ±100; equal
-    to plain BCE in the special case that the loss states.
+    to plain BCE in the special case that the loss states; once localised there it is still BCE
+    unless it gives evidence, which BCE's scores are not.
 
     ``gives_evidence``: its scores are evidence of each label from the image alone, without what
     its prevalence and the other labels say of it; a label prior turns them into log-odds.
+
+    ``compares_labels``: an entry's loss depends on the other labels of its image.
     """
 
     gives_evidence: ClassVar[bool] = False
+    compares_labels: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(
@@ -32,7 +36,9 @@ class Loss(ABC):
         """The loss, a scalar ≥ 0.
 
         ``logits`` (B, L); ``target`` (B, L) in [0, 1]; ``known`` (B, L) bool; ``label_weight`` (L,)
-        ≥ 0 weighs the entries of each label in the mean.
+        ≥ 0 weighs the entries of each label in the mean, and does nothing else: a label of weight
+        0 is no more part of the mean than an unknown one, but where a loss compares labels the
+        others see it still.
         """
 
     @classmethod

@@ -18,8 +18,10 @@ suffer where their holder has few negatives.
 Sends: nothing of its own; θ and J are of the client's own labels, and stay there.
 Costs: no bytes and no forward pass; a client fits L regressions on its labels in each round.
 Secure sum: yes, nothing is added to what the algorithm sends.
-Differential privacy: yes, given θ and J a mean of per-image losses; but they are fitted to all of a
-client's labels without noise, so the guarantee does not cover what they say of an image.
+Differential privacy: yes, given θ and J, where every label is known: a mean of per-image losses.
+With unknown labels a batch is divided by its own number of known entries, in whose place DP-SGD
+must put a fixed number. θ and J are fitted to all of a client's labels without noise, so the
+guarantee does not cover what they say of an image.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from concilium.foundation.checks import fraction, positive
+from concilium.foundation.checks import positive
 from concilium.labels.conditional_odds import conditional_log_odds, filled, prevalence_of
 from concilium.losses._per_label import PerLabel, per_label
 from concilium.losses.contract import Loss, mean_over_known, without_unknown
@@ -41,24 +43,24 @@ from concilium.losses.contract import Loss, mean_over_known, without_unknown
 class CooccurrenceAdjusted(Loss):
     """BCE in which each label's log-odds given the other labels of the image are added to scores.
 
-    ``ridge`` > 0 shrinks J; ``strength`` in [0, 1] is a factor of o: 0 is BCE, 1 leaves evidence
-    alone. An unknown label counts as its prevalence at the hospital in the o of the others.
+    ``ridge`` > 0 shrinks J. An unknown label counts as its prevalence at the hospital in the o of
+    the others. All of o is taken out: with a part of it in the scores, a label prior would count
+    that part twice.
 
     ``bias`` θ (L,), ``coupling`` J (L × L, its diagonal is not looked at) and ``prevalence`` (L,)
-    are set when localised; before, the loss is BCE.
+    are set when localised; before, the loss is BCE. No settings make it BCE at a client.
     """
 
     gives_evidence: ClassVar[bool] = True
+    compares_labels: ClassVar[bool] = True
 
     ridge: float = 1.0
-    strength: float = 1.0
     bias: PerLabel = ()
     coupling: tuple[PerLabel, ...] = ()
     prevalence: PerLabel = ()
 
     def __post_init__(self) -> None:
         positive(ridge=self.ridge)
-        fraction(strength=self.strength)
 
     def localise(self, target: Tensor, known: Tensor) -> CooccurrenceAdjusted:
         """With θ, J and the prevalence of a client whose training labels are these, both (N, L)."""
@@ -73,11 +75,9 @@ class CooccurrenceAdjusted(Loss):
     def __call__(
         self, logits: Tensor, target: Tensor, known: Tensor, label_weight: Tensor | None = None
     ) -> Tensor:
-        if label_weight is not None:
-            known = known & (label_weight > 0)
         logits, target = without_unknown(logits, target, known)
         if self.bias:
-            logits = logits + self.strength * self.offset(target, known)
+            logits = logits + self.offset(target, known)
         values = binary_cross_entropy_with_logits(logits, target, reduction="none")
         return mean_over_known(values, known, label_weight)
 
@@ -89,4 +89,4 @@ class CooccurrenceAdjusted(Loss):
 
     @classmethod
     def like_bce(cls) -> CooccurrenceAdjusted:
-        return cls(strength=0.0)
+        return cls()

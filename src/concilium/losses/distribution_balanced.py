@@ -6,24 +6,27 @@ P^C/P^I, how often label l alone would draw this image over how often all its la
 
     r_l = (1/n_l) / Σ_m y_m/n_m.
 
-Negative-tolerant regularisation: ν_l = κ log(1/p_l − 1) shifts and λ flattens what negatives say,
-p_l the prevalence. Checked against the authors' published code (resample_loss.py), not against the
-printed equations, which could not be seen.
+Negative-tolerant regularisation: ν_l = (κ/λ) log(1/p_l − 1) shifts scores and λ flattens what
+negatives say, p_l the prevalence. Checked against the authors' published code (resample_loss.py),
+not against the printed equations, which could not be seen.
 
 Ours differs: n and p are the FEDERATION's, and 1/p_l stands for 1/n_l, the same where all labels
 are known everywhere; p is smoothed by half a case on each side. An image without a present label
-has r = ∞ and the weight α + 1, as in that code. The code divides ν by λ: set κ accordingly. Its
-focal term and its resampling of images are left out; it is a mean over known entries.
+has r = ∞ and the weight α + 1, as in that code. Its focal term and its resampling of images are
+left out; it is a mean over known entries.
 
 Sends: nothing of its own; p comes with the federation's summed label statistics.
 Costs: no bytes and no forward pass.
 Secure sum: yes, the federation's counts are a total.
-Differential privacy: yes, a mean of per-image losses; the counts are released without noise.
+Differential privacy: yes, where every label is known: a mean of per-image losses. With unknown
+labels a batch is divided by its own number of known entries, in whose place DP-SGD must put a fixed
+number. The counts are released without noise.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -54,6 +57,8 @@ class DistributionBalanced(Loss):
     lowered by ν on purpose, and probabilities need calibration.
     """
 
+    compares_labels: ClassVar[bool] = True
+
     alpha: float = 0.1
     beta: float = 10.0
     mu: float = 0.2
@@ -75,14 +80,12 @@ class DistributionBalanced(Loss):
     def __call__(
         self, logits: Tensor, target: Tensor, known: Tensor, label_weight: Tensor | None = None
     ) -> Tensor:
-        if label_weight is not None:
-            known = known & (label_weight > 0)
         logits, target = without_unknown(logits, target, known)
         if not self.prevalence:
             values = target * softplus(-logits) + (1 - target) * softplus(logits)
             return mean_over_known(values, known, label_weight)
         prevalence = per_label("prevalence", self.prevalence, logits)
-        shifted = logits - self.kappa * (1 / prevalence - 1).log()
+        shifted = logits - self.kappa / self.lambda_ * (1 / prevalence - 1).log()
         negative = softplus(self.lambda_ * shifted) / self.lambda_
         values = target * softplus(-shifted) + (1 - target) * negative
         return mean_over_known(self._weight(target, prevalence) * values, known, label_weight)

@@ -15,8 +15,10 @@ prior is the client's, and smoothed.
 Sends: nothing of its own; p_l comes with the federation's summed label statistics, p_kl stays home.
 Costs: no bytes and no forward pass.
 Secure sum: yes, the federation's counts are a total.
-Differential privacy: yes, given o a mean of per-image losses; but the counts behind it are not
-noised, so the guarantee does not cover what they say of an image.
+Differential privacy: yes, given o, where every label is known: a mean of per-image losses. With
+unknown labels a batch is divided by its own number of known entries, in whose place DP-SGD must put
+a fixed number. The counts behind o are not noised, so the guarantee does not cover what they say of
+an image.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ class LogitAdjusted(Loss):
     ``tau`` ≥ 0 scales the adjustment (0 is BCE). ``towards`` says which prevalence the scores keep:
     the federation's, or balance (½), at which score 0 minimises the mean of miss and false alarm.
     ``smoothing`` > 0 is the number of exams of the federation's prevalence (or ½) that are added to
-    a hospital's own, so that one without a positive, or without a known entry, stays finite.
+    a hospital's own, so that one without a positive, or without a known entry, stays finite. A soft
+    target counts as present above one half, there as in the federation's counts.
 
     ``prevalence`` (L,) in (0, 1) is p_l, bound from the federation's counts (before: ½);
     ``offset`` (L,) is o_k, set when localised (before: 0, which is BCE).
@@ -76,7 +79,8 @@ class LogitAdjusted(Loss):
         if self.prevalence and self.towards == "federation":
             common = per_label("prevalence", self.prevalence, common[None])
         mask = known.double().cpu()
-        positives = target.double().cpu().masked_fill(~known.cpu(), 0.0).sum(0)
+        # As the federation's counts have it, or the two would differ for soft targets.
+        positives = ((target.cpu() > 0.5) & known.cpu()).double().sum(0)
         added = positives + self.smoothing * common
         local = added / (mask.sum(0) + self.smoothing)
         offset = self.tau * (local.logit() - common.logit())

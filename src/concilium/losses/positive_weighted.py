@@ -10,7 +10,9 @@ measured on synthetic federations.
 Sends: nothing of its own; N⁺ and N⁻ come with the federation's summed label statistics.
 Costs: no bytes and no forward pass.
 Secure sum: yes, the federation's counts are a total.
-Differential privacy: yes, a mean of per-image losses; the counts are released without noise.
+Differential privacy: yes, where every label is known: a mean of per-image losses. With unknown
+labels a batch is divided by its own number of known entries, in whose place DP-SGD must put a fixed
+number. The counts are released without noise.
 """
 
 from __future__ import annotations

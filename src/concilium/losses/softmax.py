@@ -6,12 +6,15 @@ none. It is here to be measured against; every second finding of an image is los
 Sends: nothing of its own; the order comes with the federation's summed label statistics.
 Costs: no bytes and no forward pass.
 Secure sum: yes, the federation's counts are a total.
-Differential privacy: yes, a mean of per-image losses; the counts are released without noise.
+Differential privacy: yes, where every image has a known label: a mean of per-image losses. Else a
+batch is divided by its own number of such images, in whose place DP-SGD must put a fixed number.
+The counts are released without noise.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -31,12 +34,14 @@ class Softmax(Loss):
     The class of an image is its most prominent present label (known, target > ½), or no finding.
     ``order`` lists label indices from most to least prominent; empty, it becomes the labels by
     falling federated prevalence when bound to statistics, and label order before that. A label that
-    is unknown in an image (or has weight 0) is no class there: it leaves that image's softmax.
+    is unknown in an image is no class there: it leaves that image's softmax.
 
     A mean over images with a known label; with ``label_weight`` an image weighs as its class, no
     finding as the mean of the image's known labels. With one label it is BCE; there are no settings
     in which it is BCE for more.
     """
+
+    compares_labels: ClassVar[bool] = True
 
     order: tuple[int, ...] = ()
 
@@ -56,8 +61,6 @@ class Softmax(Loss):
     def __call__(
         self, logits: Tensor, target: Tensor, known: Tensor, label_weight: Tensor | None = None
     ) -> Tensor:
-        if label_weight is not None:
-            known = known & (label_weight > 0)
         logits, target = without_unknown(logits, target, known)
         chosen = self._class(target)
         # A logit far below all others takes an unknown label out; −∞ would leave NaN derivatives.

@@ -21,6 +21,7 @@ Differential privacy: no, images of a batch are compared, so no image has a loss
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -42,6 +43,8 @@ class TwoWay(Loss):
     present labels. There are no settings in which it is BCE.
     """
 
+    compares_labels: ClassVar[bool] = True
+
     temperature_positive: float = 4.0
     temperature_negative: float = 1.0
     class_mean: bool = True
@@ -55,8 +58,6 @@ class TwoWay(Loss):
     def __call__(
         self, logits: Tensor, target: Tensor, known: Tensor, label_weight: Tensor | None = None
     ) -> Tensor:
-        if label_weight is not None:
-            known = known & (label_weight > 0)
         logits, target = without_unknown(logits, target, known)
         present = target > 0.5
         absent = known & ~present
@@ -80,16 +81,16 @@ class TwoWay(Loss):
         return None
 
 
-# Far below all scores: e to it is 0, and where nothing is absent the loss and its gradient are 0.
-# −∞ would leave NaN derivatives.
-_OUT = -1.0e4
-
-
 def _soft_maximum(
     scores: Tensor, among: Tensor, temperature: float, dim: int, *, mean: bool
 ) -> Tensor:
-    """T log Σ e^{s/T}, or T log of the mean, over the entries among which to look."""
-    largest = (scores / temperature).masked_fill(~among, _OUT).logsumexp(dim)
+    """T log Σ e^{s/T}, or T log of the mean, over the entries among which to look.
+
+    Where there are none it is so low that the loss and its gradient are 0.
+    """
+    # Lower than all scores at any temperature: e to it is 0. −∞ would leave NaN derivatives.
+    out = torch.finfo(scores.dtype).min
+    largest = (scores / temperature).masked_fill(~among, out).logsumexp(dim)
     if mean:
         largest = largest - among.sum(dim).clamp_min(1).to(scores.dtype).log()
     return temperature * largest

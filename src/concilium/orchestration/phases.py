@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from concilium.algorithms.contract import Algorithm
 from concilium.evaluation.averages import macro
@@ -59,7 +58,9 @@ class Recipe:
     """One training: its rounds, which model is kept, its exact head, how it is looked at.
 
     ``specificity`` sets the thresholds; ``label_sets`` are the combinations whose recall is
-    followed; ``start`` gives the initial model what it takes from the summed statistics.
+    followed; ``start`` gives the initial model what it takes from the summed statistics; ``prior``
+    is that of labels under which the final model is used, and ``scores`` is what those of the model
+    of the rounds mean.
     """
 
     schedule: Schedule
@@ -68,12 +69,21 @@ class Recipe:
     specificity: float = 0.9
     label_sets: LabelSets = ()
     start: Start = unchanged
+    prior: PriorChoice = "none"
+    scores: ScoreMeaning = field(default_factory=ScoreMeaning)
+
+    def final_scores(self, solved: Solved | None) -> ScoreMeaning:
+        """What the scores of the final model mean."""
+        if self.head is None or solved is None:
+            return self.scores
+        return self.scores.solved(solved.solved, self.head.gives_evidence, solved.coupling)
 
 
 @dataclass(frozen=True)
 class Developed:
     """A finished training: the model of the rounds, the same with its exact head, the history.
 
+    ``validation_score`` and ``scores``, what its scores mean, are those of the final model.
     ``private`` are the tensors that stayed at home, by client, where the sharing rule keeps any.
     """
 
@@ -83,16 +93,12 @@ class Developed:
     consolidated: Solved | None
     history: tuple[Record, ...]
     private: Mapping[str, NamedTensors]
+    scores: ScoreMeaning
 
     @property
     def final(self) -> NamedTensors:
         """The model that is used: with the exact head where there is one."""
         return self.model if self.consolidated is None else self.consolidated.model
-
-    @property
-    def coupling(self) -> Tensor | None:
-        """What the exact head found of labels together (L, L), where it did."""
-        return None if self.consolidated is None else self.consolidated.coupling
 
 
 @dataclass(frozen=True)
@@ -154,9 +160,11 @@ def develop(
         observer(PhaseStarted("consolidation"))
         solved = recipe.head.solve(ask, kept)
     final = kept if solved is None else solved.model
-    score = validation_score(ask(EvaluationRequest(final, "validation")))
+    scores = recipe.final_scores(solved)
+    posterior = posterior_of(recipe.prior, scores, ask)
+    score = validation_score(ask(EvaluationRequest(final, "validation", posterior=posterior)))
     private = {name: s.private for name, s in runtime.client_states.items() if s.private}
-    return Developed(kept, round_, score, solved, progress.history, private)
+    return Developed(kept, round_, score, solved, progress.history, private, scores)
 
 
 def _start(

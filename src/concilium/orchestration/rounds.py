@@ -99,7 +99,7 @@ def _one_round(
         "round": server.round,
         "cohort": list(asked),
         "loss": summed.mean_loss(),
-        "bytes_down": len(asked) * (broadcast.model.num_bytes() + broadcast.extras.num_bytes()),
+        "bytes_down": len(asked) * broadcast.num_bytes(),
         "bytes_up": len(asked) * _bytes_up(summed),
     }
     last = server.round == schedule.rounds

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, Literal
 
 from concilium.reports.evidence import Evidence
@@ -50,7 +51,7 @@ class Series:
 
 def series(evidence: Evidence) -> dict[str, Series]:
     """Colour and marker of each method, by what it is."""
-    others = iter([Series(c, m) for m in "^PX*h" for c in OTHERS])
+    others = cycle([Series(c, m) for m in "^PX*h" for c in OTHERS])  # very many share a look
     found: dict[str, Series] = {}
     for method in evidence.methods:
         trains = evidence.trains(method)

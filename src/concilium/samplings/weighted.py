@@ -11,7 +11,8 @@ sampling in random order (Madow: "On the Theory of Systematic Sampling, II", Ann
 Statistics 20, 1949; random order: Hartley, Rao: "Sampling with Unequal Probabilities and without
 Replacement", ibid. 33, 1962). As long as no π_k is capped at 1, the unweighted mean over the cohort
 is unbiased for Σ n_k w_k / N; a client with m n_k > N is asked in every round and has less say than
-its size. A client without images is never drawn; where fewer than m have any, all of those are.
+its size. Below full participation a client without images is never drawn, and where fewer than m
+have any, all of those are; at full participation everybody is asked, whatever the sizes.
 
 Sends: the number of training images of each hospital, once, before the first round, to the server
 by itself.

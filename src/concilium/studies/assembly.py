@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 
 from concilium.algorithms.contract import Algorithm
 from concilium.data.augmentation import Augmentation
 from concilium.data.dataset import Dataset
 from concilium.foundation import components
+from concilium.foundation.checks import suggestion
 from concilium.foundation.errors import InputError, Problem, StudyError
 from concilium.foundation.paths import expand
 from concilium.foundation.seeds import derive_seed
@@ -27,7 +27,7 @@ from concilium.networks._weights import load_weights
 from concilium.networks.contract import Network
 from concilium.orchestration.phases import Recipe
 from concilium.orchestration.rounds import Schedule
-from concilium.studies.configuration import Choice, MethodSettings, Study
+from concilium.studies.configuration import PRESETS, Choice, MethodSettings, Study
 from concilium.studies.extraction import with_features
 from concilium.studies.label_checks import columns_of
 from concilium.training.local import LocalTraining
@@ -55,15 +55,16 @@ class Method:
     head: Head | None
 
     @property
+    def scores_are_saved(self) -> bool:
+        """Whether only the run knows what the final scores mean: the head's answer decides it."""
+        if self.head is None or self.settings.prior == "none":
+            return False
+        return self.head.gives_evidence or self.loss.gives_evidence
+
+    @property
     def trained_scores(self) -> ScoreMeaning:
         """What the scores of the model of the rounds are."""
         return ScoreMeaning(self.loss.gives_evidence)
-
-    def final_scores(self, coupling: Tensor | None) -> ScoreMeaning:
-        """What the scores of the final model are, whose exact head found this coupling (L, L)."""
-        if self.head is None:
-            return self.trained_scores
-        return ScoreMeaning(self.head.gives_evidence, coupling)
 
 
 def make(kind: str, choice: Choice) -> Any:
@@ -131,7 +132,7 @@ def _check_fractions(fractions: tuple[float, ...]) -> None:
 
 def method_of(name: str, settings: MethodSettings) -> Method:
     """The objects of a method. Raises ComponentError with every mistake in its settings."""
-    problems: list[Problem] = []
+    problems = _without_settings(name, settings)
 
     def build(kind: str, choice: Choice) -> Any:
         try:
@@ -148,14 +149,35 @@ def method_of(name: str, settings: MethodSettings) -> Method:
         build("weightings", settings.weighting),
         None if head is None or head.name == "none" else build("heads", head),
     )
-    if not problems and method.head is not None and type(method.loss).scores is not Loss.scores:
+    if not problems and method.head is not None and not scores_are_logits(method.loss):
         what = f"an exact head gives log-odds of each label, not the scores of {settings.loss.name}"
         problems.append(Problem("head", what, 'leave the head out, or take loss = "bce"'))
     if not problems and method.head is not None:
         problems += _without_prior(method.head, settings)
+    if method.head is None and settings.prior != "none" and not scores_are_logits(method.loss):
+        what = f"a label prior needs log-odds of each label, not the scores of {settings.loss.name}"
+        problems.append(Problem("prior", what, 'leave the prior out, or take loss = "bce"'))
     if problems:
         raise StudyError(problems)
     return method
+
+
+def scores_are_logits(loss: Loss) -> bool:
+    """Whether a loss takes the network's outputs for scores, as most do."""
+    return type(loss).scores is Loss.scores
+
+
+def _without_settings(name: str, settings: MethodSettings) -> list[Problem]:
+    """What is wrong with an empty table whose name is no preset: it would be FedAvg by a new name.
+
+    The name of a choice alone does not say where it goes.
+    """
+    if name in PRESETS or settings.model_fields_set:
+        return []
+    kinds = {"algorithm": "algorithms", "loss": "losses", "weighting": "weightings"}
+    keys = [key for key, kind in kinds.items() if name in components.names(kind)]
+    remedy = f'add {keys[0]} = "{name}"' if keys else suggestion(name, PRESETS)
+    return [Problem("", "an empty table is for a preset, and there is none of this name", remedy)]
 
 
 def _without_prior(head: Head, settings: MethodSettings) -> list[Problem]:
@@ -259,4 +281,6 @@ def recipe_of(
         study.evaluation.specificity,
         tuple(schema.indices(names) for names in study.evaluation.label_sets),
         network.started,
+        method.settings.prior,
+        method.trained_scores,
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 import torch
-from torch import Tensor
 
 from concilium.data.dataset import Dataset, Exams
 from concilium.evaluation.thresholds import at_specificity
@@ -113,19 +112,16 @@ class Bench:
         return self._file("model", name)
 
     @property
-    def finds_coupling(self) -> bool:
-        """Whether the exact head of the method says something of labels together."""
-        return self.method.head is not None and self.method.head.gives_evidence
+    def unsaid(self) -> NamedTensors:
+        """The form in which it is saved what scores mean: ``evidence`` (L,), ``coupling`` (L, L).
 
-    @property
-    def no_coupling(self) -> Tensor:
-        """The coupling (L, L) of labels that say nothing of each other."""
-        num_labels = len(self.dataset.table.schema)
-        return torch.zeros(num_labels, num_labels, dtype=torch.float64)
+        Here no score is evidence and no label says anything of another.
+        """
+        return saved_meaning(ScoreMeaning(), len(self.dataset.table.schema))
 
-    def coupling_file(self, name: str) -> Path:
-        """Where the coupling stands that a training's exact head found."""
-        return self._file("coupling", name)
+    def scores_file(self, name: str) -> Path:
+        """Where it stands what the scores of a training's final model mean."""
+        return self._file("scores", name)
 
     def _file(self, kind: str, name: str) -> Path:
         alone = self.method.settings.trains == "hospitals"
@@ -155,6 +151,15 @@ class Bench:
         digest = digest_of([own, method, self.job.seed, self.job.fold, name, learning_rate])
         folder = self.folder / f"rate-{learning_rate!r}" / file_name(name) / "checkpoints"
         return Checkpoints(folder, digest)
+
+
+def saved_meaning(scores: ScoreMeaning, num_labels: int) -> NamedTensors:
+    """What scores mean, as tensors: ``evidence`` (L,) bool and ``coupling`` (L, L), 0 for None."""
+    evidence = torch.as_tensor(scores.evidence).expand(num_labels)
+    coupling = scores.coupling
+    if coupling is None:
+        coupling = torch.zeros(num_labels, num_labels, dtype=torch.float64)
+    return NamedTensors({"evidence": evidence, "coupling": coupling})
 
 
 def looking(bench: Bench, parts: Parts, rule: ThresholdRule, private: Private = NOTHING) -> Look:

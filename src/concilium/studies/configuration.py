@@ -86,7 +86,7 @@ class TrainingSettings(Settings):
     """
 
     rounds: int = Field(20, ge=0)
-    participation: Fraction = 1.0
+    participation: float = Field(1.0, gt=0, le=1)
     sampling: Named = Choice(name="uniform")
     local_epochs: Count = 1
     batch_size: Count = 32
@@ -125,7 +125,7 @@ class MethodSettings(Settings):
     which nobody shares.
 
     ``prior`` is what is known of labels before an image is seen when the trained model is used
-    (``joint.inference``); rounds and learning rates are chosen by scores without it.
+    (``joint.inference``). Learning rates are chosen by scores under it, rounds without it.
     """
 
     trains: Literal["federation", "hospitals", "pooled"] = "federation"

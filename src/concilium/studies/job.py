@@ -16,7 +16,7 @@ from concilium.foundation.named_tensors import NamedTensors
 from concilium.orchestration.checkpoints import environment
 from concilium.orchestration.observers import Observer, PhaseStarted, Warned
 from concilium.orchestration.phases import Developed, asking, develop, watching
-from concilium.studies.bench import Bench, Job, Parts, looking, of_hospitals
+from concilium.studies.bench import Bench, Job, Parts, looking, of_hospitals, saved_meaning
 from concilium.studies.configuration import Study, digest_of
 from concilium.studies.results import Plain, mean_of
 
@@ -140,8 +140,7 @@ def _assessed(bench: Bench, parts: Parts, developed: Developed) -> Plain:
     before = None
     if developed.consolidated is not None:
         before = look(developed.model, 0, bench.method.trained_scores)
-    scores = bench.method.final_scores(developed.coupling)
-    test = look(developed.final, bench.study.evaluation.bootstrap, scores)
+    test = look(developed.final, bench.study.evaluation.bootstrap, developed.scores)
     return {"test": test, "before_consolidation": before}
 
 
@@ -161,11 +160,11 @@ def _account(developed: Developed, rates: Mapping[float, float]) -> Plain:
 
 
 def _save_final(bench: Bench, name: str, developed: Developed) -> None:
-    """The model that is used, and what its exact head found of labels together."""
+    """The model that is used, and what its scores mean, where the study does not say it."""
     _save(bench.model_file(name), developed.final)
-    if bench.finds_coupling:
-        coupling = bench.no_coupling if developed.coupling is None else developed.coupling
-        _save(bench.coupling_file(name), NamedTensors({"coupling": coupling}))
+    if bench.method.scores_are_saved:
+        num_labels = len(bench.dataset.table.schema)
+        _save(bench.scores_file(name), saved_meaning(developed.scores, num_labels))
 
 
 def _save(path: Path, model: NamedTensors) -> None:

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.torch import load as from_safetensors
-from torch import Tensor
 
 from concilium.evaluation.sums import EvaluationSums
 from concilium.evaluation.thresholds import at_alert_budget, at_sensitivity, at_specificity
 from concilium.foundation.checks import one_of, positive, suggestion
 from concilium.foundation.errors import InputError, Problem, StudyError
 from concilium.foundation.named_tensors import NamedTensors
+from concilium.joint.inference import ScoreMeaning
 from concilium.orchestration.observers import silent
 from concilium.studies import assembly, hospitals
 from concilium.studies.bench import Bench, Job, looking, of_hospitals
@@ -84,7 +84,7 @@ def evaluate_again(run: Path, job: Job, cache: Path, point: OperatingPoint | Non
         name: looking(bench, own, point or bench.rule, private)(
             _read_model(bench.model_file(name), bench.initial),
             replicates,
-            bench.method.final_scores(_read_coupling(bench, name)),
+            read_meaning(bench, name),
         )
         for name, own in bench.trainings.items()
     }
@@ -98,12 +98,11 @@ def _read_private(bench: Bench) -> dict[str, NamedTensors]:
     return {name: _read_model(bench.private_file(name), bench.at_home) for name in names}
 
 
-def _read_coupling(bench: Bench, name: str) -> Tensor | None:
-    """What the exact head of a training found of labels together, where it looks for it."""
-    if not bench.finds_coupling:
-        return None
-    form = NamedTensors({"coupling": bench.no_coupling})
-    return _read_model(bench.coupling_file(name), form)["coupling"]
+def read_meaning(bench: Bench, name: str) -> ScoreMeaning:
+    """What the scores of a training's final model mean: without a file, what the study says."""
+    if bench.method.scores_are_saved:
+        return ScoreMeaning(**_read_model(bench.scores_file(name), bench.unsaid))
+    return bench.method.trained_scores if bench.method.head is None else ScoreMeaning()
 
 
 def check_job(study: Study, job: Job, run: Path) -> None:

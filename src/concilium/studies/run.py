@@ -14,6 +14,7 @@ import fcntl
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 import torch
 
 from concilium.data.dataset import Dataset
-from concilium.foundation.errors import DataError, Problem, StudyError
+from concilium.foundation.errors import DataError, InputError, Problem, StudyError
 from concilium.foundation.files import plain, write_atomically, write_json
 from concilium.orchestration.checkpoints import environment
 from concilium.orchestration.observers import Event, Observer
@@ -90,7 +91,13 @@ def work(job: Job, run: Path, cache: Path, observer: Observer) -> None:
     dataset = assembly.load_data(study, cache)
     division = divide(dataset, study, job.seed, job.fold)
     parts = hospitals.parts_of(dataset, division, assembly.policy_of(study))
-    result = plain(run_job(study, job, dataset, parts, run, observer))
+    try:
+        result = plain(run_job(study, job, dataset, parts, run, observer))
+    except InputError as error:
+        where = f"methods.{job.method}"
+        raise StudyError(
+            [replace(p, where=f"{where}, {p.where}" if p.where else where) for p in error.problems]
+        ) from None
     lines = "".join(json.dumps(record) + "\n" for record in result["history"])
     write_atomically(job.folder(run) / "history.jsonl", lines.encode())
     write_json(job.folder(run) / "result.json", result)

@@ -24,6 +24,8 @@ from concilium.training.optimizers import OptimizerSettings
 # Added to the gradients in place before each step: current parameters → a term for each of them.
 GradientTerm = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 
+NOTHING = NamedTensors({})
+
 
 @dataclass(frozen=True)
 class Step:
@@ -31,6 +33,9 @@ class Step:
 
     ``features`` (B, d) and ``logits`` (B, L) of the network in training, with their gradients;
     ``target`` (B, L) and ``known`` (B, L) of the batch.
+
+    Another model is used together with the tensors that stay at home, as they were when this local
+    training began: it stands still while the network in training moves.
     """
 
     features: Tensor
@@ -39,24 +44,26 @@ class Step:
     known: Tensor
     _network: Network
     _image: Tensor
+    _private: NamedTensors
 
     @torch.no_grad()
     def features_of(self, model: NamedTensors) -> Tensor:
         """Encoder outputs (B, d) of the same images under another model, without gradient."""
-        own = {
-            name.removeprefix("encoder."): tensor.to(self._image.device)
-            for name, tensor in model.items()
-            if name.startswith("encoder.")
-        }
+        start = "encoder."
+        whole = self._whole(model).items()
+        own = {n.removeprefix(start): t for n, t in whole if n.startswith(start)}
         features: Tensor = functional_call(self._network.encoder, own, (self._image,))
         return features
 
     @torch.no_grad()
     def logits_of(self, model: NamedTensors) -> Tensor:
         """Logits (B, L) of the same images under another model, without gradient."""
-        own = {name: tensor.to(self._image.device) for name, tensor in model.items()}
-        logits: Tensor = functional_call(self._network, own, (self._image,))
+        logits: Tensor = functional_call(self._network, self._whole(model), (self._image,))
         return logits
+
+    def _whole(self, model: NamedTensors) -> dict[str, Tensor]:
+        whole = {**self._private, **model}
+        return {name: tensor.to(self._image.device) for name, tensor in whole.items()}
 
 
 # Added to the loss of each step before its gradient is taken: a scalar.
@@ -97,9 +104,12 @@ def train(
     generator: torch.Generator,
     gradient_term: GradientTerm | None = None,
     loss_term: LossTerm | None = None,
+    private: NamedTensors = NOTHING,
 ) -> Trained:
     """Train the network in place; order of batches and augmentation come from the generator.
 
+    ``private`` are copies of the tensors that train and do not travel, as they are now: the term of
+    the loss uses other models together with them.
     A step without a known entry is skipped: it has no gradient, and an optimiser with memory would
     move all the same. Raises DivergenceError where the loss is not finite.
     """
@@ -114,7 +124,7 @@ def train(
                 continue
             batch = drawn.to(device)
             optimizer.zero_grad(set_to_none=True)
-            value = _loss(network, batch, loss, loss_term)
+            value = _loss(network, batch, loss, loss_term, private)
             value.backward()  # type: ignore[no-untyped-call]
             _finish_gradients(parameters, gradient_term, settings.clip_norm)
             optimizer.step()
@@ -122,13 +132,16 @@ def train(
     return Trained(len(losses), _mean(losses))
 
 
-def _loss(network: Network, batch: Batch, loss: Loss, term: LossTerm | None) -> Tensor:
+def _loss(
+    network: Network, batch: Batch, loss: Loss, term: LossTerm | None, private: NamedTensors
+) -> Tensor:
     features = network.encoder(batch.image)
     logits = network.scores(features)
     value = loss(logits, batch.target, batch.known)
     if term is None:
         return value
-    return value + term(Step(features, logits, batch.target, batch.known, network, batch.image))
+    labels = batch.target, batch.known
+    return value + term(Step(features, logits, *labels, network, batch.image, private))
 
 
 def _finish_gradients(

@@ -11,7 +11,8 @@ rarer side. The fewer positives N⁺_l the federation has, the more a row goes w
 No paper: ours. E_l = N⁺N⁻/(N⁺+N⁻) is the evidence of the pooled counts, which every client has
 already. It is at least Σ_k e_kl, and more where hospitals hold positives and negatives apart; the
 exact sum would take one more exchange. So rows shrink further towards a_k the more the evidence is
-scattered. E_l = 0 leaves a_k alone; a row that nobody in the cohort annotates does not move.
+scattered. E_l = 0 leaves a_k alone; the mean delta of a row that nobody in the cohort annotates is
+0 (a server optimiser with memory may move the row all the same).
 
 Privacy: a row that one or two hospitals hold is nearly theirs even under secure summation. Who
 holds a label cannot be read from summed counts, so no rule here guards against it: use rows by

@@ -2,8 +2,9 @@
 
 A baseline, known to raise false coupling: a hospital of positives alone decides a row although it
 never saw the label absent, and whatever else its images have in common becomes a sign of the label
-(``by_label_evidence`` is the remedy). All other tensors weigh by known entries. A row that
-nobody in the cohort has a positive of does not move.
+(``by_label_evidence`` is the remedy). All other tensors weigh by known entries. The mean delta of a
+row that nobody in the cohort has a positive of is 0 (a server optimiser with memory may move the
+row all the same).
 
 It stands for rules that adapt the weights of a classifier label by label: Chang, Hsu, Chang, Tseng:
 "FLAG: Fast Label-Adaptive Aggregation for Multi-label Classification in Federated Learning", 2023

@@ -26,7 +26,9 @@ class Weighting(ABC):
         ``delta`` is w_k − w; ``own`` are the client's own training counts, ``federation`` the
         summed ones of all clients. A weight has one number for a tensor, or one a row (L, 1, …) of
         the head's; its bits go to the server, as a sum with the others'. Only ratios between
-        clients matter, tensor by tensor and row by row; where all weigh 0, nothing moves.
+        clients matter, tensor by tensor and row by row; where all weigh 0, the mean delta is 0
+        (FedAvg then moves nothing; a server optimiser with memory, as in ``fedopt`` and ``feddyn``,
+        may).
         """
 
 

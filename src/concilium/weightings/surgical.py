@@ -10,8 +10,10 @@ annotates label l and else 0.
 Where ours differs. A client annotates a label when it knows at least one entry of it. The code
 keeps a head of a client's own labels only, and warms it up before the first round; here all rows
 travel, and those of unknown labels weigh 0. Its batch normalisation is frozen and never averaged
-("FedBN+"); our networks have none, and ``sharing`` says what stays at home. A client without any
-known entry weighs 0 throughout. A row that nobody in the cohort annotates does not move.
+("FedBN+"); of our networks only efficientnet_lite0 has any, with fixed running statistics, and
+``sharing`` says what stays at home. A client without any known entry weighs 0 throughout. The mean
+delta of a row that nobody in the cohort annotates is 0 (a server optimiser with memory may move the
+row all the same).
 
 Sends: one number a tensor and L a tensor of the head, each 1 or 0. Without secure sum it tells the
 server which labels the hospital annotates.
