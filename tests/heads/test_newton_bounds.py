@@ -182,3 +182,10 @@ def test_secants_halve_the_exchanges(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("concilium.heads._descent._Walk._learn", lambda *_: None)
     without = exchanges(parts, Newton())[0].count("LossRequest")
     assert with_them < 0.8 * without
+
+
+def test_where_steps_hardly_shrink_a_fresh_hessian_is_asked_for() -> None:
+    """From a penalty of 1000 to one of 0.001 the first Hessian misleads: 23 exchanges with it."""
+    asked, _ = exchanges(hospital_parts((200, 150)), Newton((1000.0, 0.001)))
+    assert asked.count("HessianRequest") > 1
+    assert asked.count("LossRequest") < 18

@@ -63,6 +63,25 @@ def test_the_loss_is_bound_to_the_statistics_of_the_federation() -> None:
     assert all(heard is statistics for heard in loss.heard)
 
 
+def test_the_loss_is_localised_to_each_client_s_own_labels() -> None:
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    class Local(BinaryCrossEntropy):
+        def localise(self, target: torch.Tensor, known: torch.Tensor) -> Loss:
+            seen.append((target, known))
+            return self
+
+    own = runtime(PARTS, loss=Local())
+    list(
+        own.train(
+            FedAvg().broadcast(ServerState(0, travelling(linear_network(PARTS)), 3)), own.clients
+        )
+    )
+    for (target, known), hospital in zip(seen, PARTS.values(), strict=True):
+        assert torch.equal(target, torch.from_numpy(hospital["train"].target))
+        assert torch.equal(known, torch.from_numpy(hospital["train"].known))
+
+
 def test_answers_come_from_the_cohort_in_its_order() -> None:
     own = runtime(PARTS)
     answers = list(own.ask(StatisticsRequest(), ("hospital-2", "hospital-0")))
