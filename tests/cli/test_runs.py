@@ -472,7 +472,7 @@ def test_brackets_in_a_title_and_a_method_are_text_not_markup(
 ) -> None:
     """Square brackets are style to the terminal library: "[/x]" once ended a run in a traceback."""
     text = STUDY.replace("title = ", 'title = "[/x] and [bold]" # ')
-    text = text.replace("[methods.fedavg]", '[methods."ours [/y]"]')
+    text = text.replace("[methods.fedavg]", '[methods."ours [/y]"]\nloss = "bce"')
     assert "[/y]" in text
     said = concilium("run", write_study(tmp_path, text), "--out", tmp_path / "run")
     assert said.code == 0, said.err

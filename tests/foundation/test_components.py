@@ -172,3 +172,27 @@ def test_a_description_has_the_first_line_and_every_setting(foreign: Foreign) ->
     described = describe("weightings", foreign(MINE))
     assert described.summary == "By a fixed say: every client counts the same."
     assert described.settings == {"say": "required", "rounds": "2", "parts": "('body',)"}
+
+
+def test_a_choice_without_what_its_contract_asks_for_is_told_what_is_missing(
+    foreign: Foreign,
+) -> None:
+    unfinished = MINE.replace("def __call__", "def call")
+    assert unfinished != MINE
+    with pytest.raises(ComponentError, match="does not define __call__; see"):
+        find("weightings", foreign(unfinished))
+
+
+def test_a_file_that_python_cannot_read_is_named(foreign: Foreign) -> None:
+    with pytest.raises(ComponentError, match=r"cannot import .*invalid syntax"):
+        find("weightings", foreign("this is no Python"))
+
+
+def test_what_leaves_a_hospital_is_read_from_the_docstring(foreign: Foreign) -> None:
+    told = MINE.replace(
+        '"""', '"""Mine.\n\nSends: one\n  number.\nSecure sum: yes, ``it`` is.\n', 1
+    )
+    described = describe("weightings", foreign(told))
+    assert described.facts["Sends"] == "one number."
+    assert described.facts["Secure sum"].startswith("yes, `it` is.")
+    assert "Costs" not in described.facts

@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 from matplotlib import rcParams
 
-from concilium.reports.charts import FEDAVG, MAIN, PALETTE, Series, as_svg, bare, canvas, titled
+from concilium.reports.charts import (
+    FEDAVG,
+    MAIN,
+    PALETTE,
+    Series,
+    as_svg,
+    bare,
+    canvas,
+    series,
+    titled,
+)
 from concilium.reports.dot_charts import Dots, Panel, label_chart
 from concilium.reports.heat_tables import heat_cell
 from concilium.reports.markup import Html, element, escaped, number, percent, span, table
@@ -98,3 +108,16 @@ def test_undefined_is_a_dash() -> None:
     assert [number(None), number(float("nan")), percent(None), span(0.1, None)] == ["–"] * 4
     assert number(0.0) == "0.000"
     assert number(-0.5, "+.1f") == "−0.5"
+
+
+def test_any_number_of_methods_can_be_drawn() -> None:
+    """Looks are used again once there are more methods than colours and markers."""
+
+    class Many:
+        methods = tuple(f"method-{i}" for i in range(60))
+        main = "method-0"
+
+        def trains(self, method: str) -> str:
+            return "federation"
+
+    assert len(series(Many())) == 60  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from concilium.data.dataset import Dataset, Exams
 from concilium.data.splits import PARTS, Disjointness, Split
 from concilium.data.table import ExamTable
 from concilium.federation.sharing import travelling
+from concilium.foundation.errors import InputError
 from concilium.labels.schema import LabelSchema
 from concilium.labels.uncertainty import UncertaintyPolicy
 from concilium.orchestration.phases import Recipe
@@ -178,3 +179,26 @@ def test_settings_of_the_training_reach_it() -> None:
     optimizer = made.optimizer
     assert (optimizer.name, optimizer.learning_rate) == ("adamw", 0.02)
     assert (optimizer.weight_decay, optimizer.momentum) == (0.01, 0.4)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [("scaffold", 'add algorithm = "scaffold"'), ("focal", 'add loss = "focal"')],
+)
+def test_an_empty_table_of_no_preset_is_refused_with_what_it_may_mean(
+    name: str, remedy: str
+) -> None:
+    """It would be plain FedAvg under the name of another method."""
+    with pytest.raises(InputError, match=f"there is none of this name; {remedy}"):
+        assembly.method_of(name, study(methods={name: {}}).methods[name])
+    with pytest.raises(InputError, match="did you mean 'fedbn'"):
+        assembly.method_of("fedbm", study(methods={"fedbm": {}}).methods["fedbm"])
+    assembly.method_of("fedbn", study(methods={"fedbn": {}}).methods["fedbn"])
+
+
+def test_a_round_needs_somebody_and_a_prior_needs_log_odds() -> None:
+    with pytest.raises(InputError, match=r"training\.participation"):
+        study(training={"participation": 0})
+    softmax = study(methods={"m": {"loss": "softmax", "prior": "federation"}}).methods["m"]
+    with pytest.raises(InputError, match="a label prior needs log-odds"):
+        assembly.method_of("m", softmax)
