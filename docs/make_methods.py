@@ -110,9 +110,7 @@ def _settings(kind: str, name: str, description: Description) -> str:
 def _facts(kind: str, description: Description) -> str:
     """What leaves a hospital, what it costs, what can protect it."""
     rows = [
-        f"- **{fact}**: {description.facts[fact]}"
-        for fact in FACTS
-        if fact in description.facts
+        f"- **{fact}**: {description.facts[fact]}" for fact in FACTS if fact in description.facts
     ]
     if kind in MEASURED:
         rows.append(f"- **Measured**: {MEASURED[kind](description.name)}")
