@@ -9,8 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from concilium.federation.messages import Update, scalar_weight, total
+from concilium.federation.messages import Broadcast, Update, scalar_weight, total
 from concilium.foundation.named_tensors import NamedTensors
+from concilium.labels.statistics import LabelStatistics
 
 
 def update(value: float, weight: float) -> Update:
@@ -88,3 +89,11 @@ def test_only_one_update_waits_where_replies_come_in_order() -> None:
 
     total(replies(), list("abcdef"))
     assert most <= 1
+
+
+def test_the_bytes_of_a_broadcast_are_those_of_tensors_and_counts() -> None:
+    """Model and extras of three and two float32; three 4 × 4 matrices and two counts of int64."""
+    model, extras = NamedTensors({"w": torch.zeros(3)}), NamedTensors({"c": torch.zeros(2)})
+    assert Broadcast(0, model, extras).num_bytes() == 4 * (3 + 2)
+    counted = Broadcast(0, model, extras, LabelStatistics.zero(4))
+    assert counted.num_bytes() == 4 * (3 + 2) + 8 * (3 * 4 * 4 + 2)

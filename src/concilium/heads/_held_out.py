@@ -10,6 +10,7 @@ from torch import Tensor
 
 from concilium.federation.client import Client
 from concilium.federation.requests import Request
+from concilium.foundation.checks import at_least, positive
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.heads._standardisation import Scale, labels_of
 from concilium.heads.contract import Ask
@@ -53,3 +54,10 @@ def choose(
     if not bool(held_out.any()):
         return len(solutions) // 2, []
     return int(held_out.argmin()), held_out.tolist()
+
+
+def check_penalties(penalties: tuple[float, ...]) -> None:
+    """Raise InputError unless there is a penalty to choose, and each is > 0."""
+    at_least(1, penalties=len(penalties))
+    for penalty in penalties:
+        positive(penalty=penalty)

@@ -26,8 +26,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from concilium.foundation.checks import at_least, positive
 from concilium.foundation.named_tensors import NamedTensors
+from concilium.heads._held_out import check_penalties
 from concilium.heads._least_squares import EntryWeights, least_squares
 from concilium.heads._standardisation import MomentsRequest
 from concilium.heads.contract import Ask, Head, Solution
@@ -44,9 +44,7 @@ class BalancedRidge(Head):
     penalties: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
     def __post_init__(self) -> None:
-        at_least(1, penalties=len(self.penalties))
-        for penalty in self.penalties:
-            positive(penalty=penalty)
+        check_penalties(self.penalties)
 
     def solution(self, ask: Ask, model: NamedTensors) -> Solution:
         moments = ask(MomentsRequest(model))

@@ -44,7 +44,7 @@ from torch import Tensor
 from concilium.foundation.checks import at_least, positive
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.heads._descent import Descent, Point
-from concilium.heads._held_out import choose
+from concilium.heads._held_out import check_penalties, choose
 from concilium.heads._logistic import HessianRequest, LossRequest, Place, logistic_loss
 from concilium.heads._standardisation import Moments, MomentsRequest, Scale, rows_of
 from concilium.heads.contract import Ask, Head, Solution
@@ -65,9 +65,8 @@ class Newton(Head):
     site_intercepts: bool = False
 
     def __post_init__(self) -> None:
-        at_least(1, penalties=len(self.penalties), max_rounds=self.max_rounds)
-        for penalty in self.penalties:
-            positive(penalty=penalty)
+        check_penalties(self.penalties)
+        at_least(1, max_rounds=self.max_rounds)
         positive(tolerance=self.tolerance)
 
     def solution(self, ask: Ask, model: NamedTensors) -> Solution:

@@ -29,8 +29,8 @@ from dataclasses import dataclass
 
 import torch
 
-from concilium.foundation.checks import at_least, positive
 from concilium.foundation.named_tensors import NamedTensors
+from concilium.heads._held_out import check_penalties
 from concilium.heads._least_squares import EntryWeights, least_squares
 from concilium.heads._standardisation import MomentsRequest
 from concilium.heads.contract import Ask, Head, Solution
@@ -46,9 +46,7 @@ class Ridge(Head):
     penalties: tuple[float, ...] = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
 
     def __post_init__(self) -> None:
-        at_least(1, penalties=len(self.penalties))
-        for penalty in self.penalties:
-            positive(penalty=penalty)
+        check_penalties(self.penalties)
 
     def solution(self, ask: Ask, model: NamedTensors) -> Solution:
         moments = ask(MomentsRequest(model))
