@@ -29,6 +29,7 @@ from concilium.federation.sharing import travelling
 from concilium.foundation import components
 from concilium.losses.bce import BinaryCrossEntropy
 from concilium.networks.linear import Linear
+from concilium.runtimes.contract import Simulation
 from concilium.runtimes.in_process import InProcess
 from concilium.training.local import LocalTraining
 from concilium.training.optimizers import OptimizerSettings
@@ -54,7 +55,7 @@ def exams(num: int, seed: int) -> Exams:
     return Exams(features, target, np.ones(target.shape, np.bool_), np.arange(num))
 
 
-def federation() -> InProcess:
+def federation() -> Simulation:
     """Five hospitals with a linear network: its encoder gives the features as they are."""
     network = Linear().build((NUM_FEATURES,), NUM_LABELS, 0)
     training = LocalTraining(1, 32, OptimizerSettings("sgd", 0.1))
@@ -66,7 +67,7 @@ def federation() -> InProcess:
         }
         client = Client(f"hospital-{k}", parts, network, BinaryCrossEntropy(), training, 0)
         clients.append(client)
-    return InProcess(tuple(clients), FedAvg(), ByKnownEntries())
+    return InProcess().over(tuple(clients), FedAvg(), ByKnownEntries())
 
 
 def num_bytes(answer: Any) -> int:
@@ -78,7 +79,7 @@ def num_bytes(answer: Any) -> int:
     return 8
 
 
-def measure(name: str, runtime: InProcess) -> float:
+def measure(name: str, runtime: Simulation) -> float:
     """Seconds of one head; its line is printed."""
     sent: list[int] = []
 

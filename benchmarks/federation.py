@@ -71,7 +71,7 @@ def federated(parts: list[Exams], folder: Path) -> NamedTensors:
         for k, own in enumerate(parts)
     )
     algorithm = FedAvg()
-    runtime = InProcess(clients, algorithm, ByKnownEntries())
+    runtime = InProcess().over(clients, algorithm, ByKnownEntries())
     progress = Progress(ServerState(0, travelling(worker), len(clients)))
     end = run_rounds(
         progress,

@@ -21,6 +21,7 @@ from concilium.foundation import components
 from concilium.losses.bce import BinaryCrossEntropy
 from concilium.networks.mlp import MultilayerPerceptron
 from concilium.orchestration.phases import asking
+from concilium.runtimes.contract import Simulation
 from concilium.runtimes.in_process import InProcess
 from concilium.training.local import LocalTraining
 from concilium.training.optimizers import OptimizerSettings
@@ -66,14 +67,14 @@ def head_bytes(name: str) -> str:
     )
 
 
-def _federation(algorithm: Algorithm) -> InProcess:
+def _federation(algorithm: Algorithm) -> Simulation:
     network = MultilayerPerceptron(hidden=(16,)).build((NUM_FEATURES,), NUM_LABELS, 0)
     training = LocalTraining(1, 16, OptimizerSettings("sgd", 0.05))
     clients = tuple(
         Client(f"hospital-{k}", _parts(k), network, BinaryCrossEntropy(), training, 0)
         for k in range(4)
     )
-    return InProcess(clients, algorithm, ByKnownEntries())
+    return InProcess().over(clients, algorithm, ByKnownEntries())
 
 
 @cache

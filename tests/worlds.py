@@ -15,6 +15,7 @@ from concilium.losses.bce import BinaryCrossEntropy
 from concilium.losses.contract import Loss
 from concilium.networks.contract import Network
 from concilium.networks.linear import Linear
+from concilium.runtimes.contract import Simulation
 from concilium.runtimes.in_process import InProcess
 from concilium.training.local import LocalTraining
 from concilium.training.optimizers import OptimizerSettings
@@ -69,13 +70,13 @@ def runtime(
     algorithm: Algorithm | None = None,
     weighting: Weighting | None = None,
     seed: int = 0,
-) -> InProcess:
+) -> Simulation:
     """All hospitals in this process, with a linear network."""
     network = linear_network(parts)
     training = training or LocalTraining(1, 16, OptimizerSettings("sgd", 0.1))
     loss = loss or BinaryCrossEntropy()
     clients = tuple(Client(name, own, network, loss, training, seed) for name, own in parts.items())
-    return InProcess(clients, algorithm or FedAvg(), weighting or ByKnownEntries())
+    return InProcess().over(clients, algorithm or FedAvg(), weighting or ByKnownEntries())
 
 
 def linear_network(parts: dict[str, dict[str, Exams]], seed: int = 0) -> Network:

@@ -13,11 +13,11 @@ from concilium.data.dataset import Exams
 from concilium.federation.messages import Update, total
 from concilium.federation.states import ServerState
 from concilium.foundation.named_tensors import NamedTensors
-from concilium.runtimes.in_process import InProcess
+from concilium.runtimes.contract import Simulation
 
 
 def rounds(
-    run: InProcess,
+    run: Simulation,
     start: NamedTensors | ServerState,
     num: int = 1,
     cohorts: Sequence[Sequence[str]] = (),
@@ -30,7 +30,7 @@ def rounds(
     return server
 
 
-def totalled(run: InProcess, server: ServerState, cohort: Sequence[str] = ()) -> Update:
+def totalled(run: Simulation, server: ServerState, cohort: Sequence[str] = ()) -> Update:
     """What the server gets of one round: the sum of the cohort's updates."""
     cohort = tuple(cohort) or run.clients
     return total(run.train(run.algorithm.broadcast(server), cohort), cohort)

@@ -12,13 +12,13 @@ from concilium.federation.sharing import travelling
 from concilium.federation.states import ServerState
 from concilium.foundation.errors import InputError
 from concilium.foundation.named_tensors import NamedTensors
-from concilium.runtimes.in_process import InProcess
+from concilium.runtimes.contract import Simulation
 from concilium.weightings.by_images import ByImages
 from concilium.weightings.by_known_entries import ByKnownEntries
 from tests.worlds import full_batch_step, hospital_parts, joined, linear_network, runtime
 
 
-def one_round(run: InProcess, model: NamedTensors) -> NamedTensors:
+def one_round(run: Simulation, model: NamedTensors) -> NamedTensors:
     server = ServerState(0, model, len(run.clients))
     replies = run.train(run.algorithm.broadcast(server), run.clients)
     return run.algorithm.server_update(server, total(replies, run.clients)).model

@@ -73,7 +73,7 @@ def test_sums_are_of_features_under_the_trained_model() -> None:
     network = MultilayerPerceptron(hidden=(8,)).build((5,), 3, 0)
     own, model = PARTS["hospital-0"], travelling(network)
     client = Client("a", own, network, BinaryCrossEntropy(), full_batch_step(0.5), 0)
-    server = rounds(InProcess((client,), TAGS, ByImages()), model)
+    server = rounds(InProcess().over((client,), TAGS, ByImages()), model)
     present = torch.from_numpy(((own["train"].target > 0.5) & own["train"].known).astype("float32"))
     after, before = (
         present.T @ torch.from_numpy(client.features(each, "train"))

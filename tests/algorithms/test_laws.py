@@ -24,6 +24,7 @@ from concilium.losses.bce import BinaryCrossEntropy
 from concilium.networks.mlp import MultilayerPerceptron
 from concilium.orchestration.checkpoints import Checkpoints, Progress
 from concilium.orchestration.phases import asking
+from concilium.runtimes.contract import Simulation
 from concilium.runtimes.in_process import InProcess
 from concilium.training.local import LocalTraining
 from concilium.training.optimizers import OptimizerSettings
@@ -45,19 +46,19 @@ def build(name: str) -> Algorithm:
 
 def federation(
     name: str, parts: dict = PARTS, weighting: Weighting | None = None
-) -> tuple[InProcess, ServerState]:
+) -> tuple[Simulation, ServerState]:
     """A linear network's federation, and its server before the first round."""
     own = runtime(parts, TRAINING, algorithm=build(name), weighting=weighting)
     return own, fresh(own, travelling(linear_network(parts)))
 
 
-def fresh(own: InProcess, model: NamedTensors) -> ServerState:
+def fresh(own: Simulation, model: NamedTensors) -> ServerState:
     statistics = asking(own)(StatisticsRequest())
     return ServerState(0, model, len(own.clients), label_statistics=statistics)
 
 
 def play(
-    own: InProcess, server: ServerState, rounds: int, cohorts: Sequence[Sequence[str]] = ()
+    own: Simulation, server: ServerState, rounds: int, cohorts: Sequence[Sequence[str]] = ()
 ) -> ServerState:
     """The server after some rounds; cohorts in turn, all clients where none are given."""
     for turn in range(rounds):
@@ -242,7 +243,7 @@ def test_one_client_alone_learns(name: str) -> None:
     assert mean_loss(own, after.model) < mean_loss(own, server.model) - 0.02
 
 
-def with_normalisation_at_home(name: str, shift: float) -> tuple[InProcess, ServerState]:
+def with_normalisation_at_home(name: str, shift: float) -> tuple[Simulation, ServerState]:
     """A perceptron's federation after two rounds; normalisation at home began that far off."""
     network = MultilayerPerceptron(hidden=(6,)).build((5,), 3, 0)
     rule: Sharing = "all_but_normalisation"
@@ -252,7 +253,7 @@ def with_normalisation_at_home(name: str, shift: float) -> tuple[InProcess, Serv
         Client(client, own, network, loss, TRAINING, 0, sharing=rule, private=stays)
         for client, own in PARTS.items()
     )
-    own = InProcess(clients, build(name), ByKnownEntries())
+    own = InProcess().over(clients, build(name), ByKnownEntries())
     return own, play(own, fresh(own, travelling(network, rule)), 2)
 
 
@@ -307,7 +308,7 @@ def test_a_local_optimiser_is_taken_or_refused_with_what_to_do(name: str, optimi
         runtime(PARTS, training, algorithm=algorithm)
 
 
-def mean_loss(own: InProcess, model: NamedTensors) -> float:
+def mean_loss(own: Simulation, model: NamedTensors) -> float:
     """Mean BCE over all known training entries of all hospitals."""
     loss, entries = 0.0, 0
     for client in own.members:

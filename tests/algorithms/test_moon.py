@@ -20,6 +20,7 @@ from concilium.foundation.errors import InputError
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.losses.bce import BinaryCrossEntropy
 from concilium.networks.mlp import MultilayerPerceptron
+from concilium.runtimes.contract import Simulation
 from concilium.runtimes.in_process import InProcess
 from concilium.training.local import LocalTraining
 from concilium.training.optimizers import OptimizerSettings
@@ -30,7 +31,7 @@ from tests.worlds import hospital_parts, linear_network, runtime
 PARTS = hospital_parts((40, 30, 50))
 
 
-def perceptrons(algorithm: Moon | FedAvg, epochs: int = 1, sharing: Sharing = "all") -> InProcess:
+def perceptrons(algorithm: Moon | FedAvg, epochs: int = 1, sharing: Sharing = "all") -> Simulation:
     """Three hospitals with a network whose encoder trains."""
     network = MultilayerPerceptron(hidden=(8,)).build((5,), 3, 0)
     training = LocalTraining(epochs, 16, OptimizerSettings("sgd", 0.3))
@@ -39,10 +40,10 @@ def perceptrons(algorithm: Moon | FedAvg, epochs: int = 1, sharing: Sharing = "a
         Client(name, own, network, loss, training, 0, sharing=sharing, private=home)
         for name, own in PARTS.items()
     )
-    return InProcess(clients, algorithm, ByImages())
+    return InProcess().over(clients, algorithm, ByImages())
 
 
-def start(run: InProcess) -> NamedTensors:
+def start(run: Simulation) -> NamedTensors:
     return travelling(run.members[0].network, run.members[0].sharing)
 
 
@@ -107,7 +108,7 @@ def test_one_step_adds_the_gradient_of_the_mean_contrast() -> None:
     own = Client("a", parts, network, BinaryCrossEntropy(), step, 0)
     found = {}
     for name, algorithm in {"fedavg": FedAvg(), "moon": Moon(2.0, 0.7)}.items():
-        run = InProcess((own,), algorithm, ByImages())
+        run = InProcess().over((own,), algorithm, ByImages())
         run.restore({"a": ClientState(extras=last)})
         found[name] = rounds(run, model).model["encoder.1.weight"]
     weights = {n: t.clone().requires_grad_() for n, t in model.items()}

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from concilium.cli.demo import FIRST_LINE, is_demo
-from concilium.studies.assembly import check
+from concilium.studies.choice_checks import check
 from concilium.studies.reading import parse_study
 from concilium.studies.run import jobs_of
 

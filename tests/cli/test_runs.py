@@ -99,6 +99,35 @@ def test_a_lower_specificity_finds_more(concilium: Command, finished: Path) -> N
     assert (mild > strict).any()
 
 
+@pytest.mark.parametrize("method", ["concilium", "local_only"])
+def test_exact_ranks_stand_beside_the_histograms_and_within_their_bounds(
+    concilium: Command, finished: Path, method: str
+) -> None:
+    said = concilium("evaluate", finished, "--method", method, "--exact")
+    assert said.code == 0, said.err
+    assert "Histograms beside exact ranks" in said.out
+    name = f"evaluation-{method}-seed-0-fold-0-specificity-0.9.json"
+    test = json.loads((finished / name).read_text())["test"]
+    exact = test.pop("exact")
+    assert test == result(finished, method)["test"]  # nothing else changes
+    for metric in ("auroc", "average_precision"):
+        bins, ranks = (np.array(one["metrics"][metric], np.float64) for one in (test, exact))
+        bound = np.array(test["bin_error"][metric]["labels"], np.float64)
+        assert (np.abs(bins - ranks) <= bound + 1e-12).all()
+        low, high = (np.array(exact["intervals"][metric][end]) for end in ("low", "high"))
+        assert (low <= ranks).all() and (ranks <= high).all()
+        assert f"{ranks[0]:.4f}" in said.out and f"{bound[0]:.4f}" in said.out
+
+
+def test_without_exact_ranks_the_bound_of_their_difference_is_said(
+    concilium: Command, finished: Path
+) -> None:
+    said = concilium("evaluate", finished)
+    bound = result(finished)["test"]["bin_error"]["auroc"]["macro"]
+    assert f"exact ranks differ by at most {bound:.4f}" in said.out
+    assert "beside exact ranks" not in said.out
+
+
 @pytest.mark.parametrize("option", [("--sensitivity", 0.85), ("--alerts-per-100", 20)])
 def test_other_operating_points_are_named_in_table_and_file(
     concilium: Command, finished: Path, option: tuple[str, float]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional
 
 from concilium.data.augmentation import Augmentation
 from concilium.foundation.errors import InputError
@@ -107,6 +108,27 @@ def test_switching_noise_off_leaves_the_geometry_as_it_was() -> None:
     with_noise = Augmentation(rotation_degrees=10, noise=1e-6)(IMAGES, torch_generator(0))
     without = Augmentation(rotation_degrees=10)(IMAGES, torch_generator(0))
     assert torch.allclose(with_noise, without, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(6, 1, 16, 16), (3, 1, 20, 31), (1, 1, 28, 28)])
+def test_geometry_is_that_of_torch_to_the_bit(shape: tuple[int, ...]) -> None:
+    """A grid of places that all images share gives what torch's grid of each image gives."""
+    images = torch.rand(shape, generator=torch_generator(1)) * 2 - 1
+    kind = Augmentation(15, 0.1, 0.2, horizontal_flip=True)
+    draw = torch.rand(7, len(images), generator=torch_generator(2)) * 2 - 1
+    matrix = kind._matrices(draw, shape[-1] / shape[-2])
+    grid = functional.affine_grid(matrix, list(shape), align_corners=False)
+    expected = functional.grid_sample(images + 1, grid, align_corners=False) - 1
+    assert torch.equal(kind._geometry(images, draw), expected)
+
+
+def test_an_image_is_changed_as_if_the_others_were_not_there() -> None:
+    """The same place in the batch, the same draws: only the neighbours differ."""
+    kind = Augmentation(10, 0.1, 0.1, 0.2, 0.2, 0.1, True)
+    others = torch.cat([IMAGES[:1], -IMAGES[1:]])
+    one, other = kind(IMAGES, torch_generator(1)), kind(others, torch_generator(1))
+    assert torch.equal(one[0], other[0])
+    assert not torch.equal(one[1:], other[1:])
 
 
 def test_settings_are_checked() -> None:

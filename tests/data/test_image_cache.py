@@ -23,6 +23,7 @@ from concilium.data.image_cache import (
 )
 from concilium.data.images import ImageForm
 from concilium.foundation.errors import DataError
+from concilium.foundation.files import sha256
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (150, 6, 6), dtype=np.uint8)
 SHAPE = (150, 6, 6)
@@ -36,10 +37,6 @@ def never() -> Iterator[Images]:
     raise AssertionError("the images were made again")
 
 
-def names(folder: Path) -> set[str]:
-    return {path.suffix for path in folder.iterdir()}
-
-
 def test_a_hit_equals_a_miss_and_is_a_read_only_memory_map(tmp_path: Path) -> None:
     miss = cached_images(tmp_path, "a", "key", SHAPE, in_chunks)
     hit = cached_images(tmp_path, "a", "key", SHAPE, never)
@@ -47,7 +44,8 @@ def test_a_hit_equals_a_miss_and_is_a_read_only_memory_map(tmp_path: Path) -> No
     assert np.array_equal(hit, IMAGES)
     assert isinstance(hit, np.memmap)
     assert not hit.flags.writeable
-    assert names(tmp_path) == {".npy", ".json"}
+    files = {"a.json", "a.verified.json", "a-key.npy"}
+    assert {path.name for path in tmp_path.iterdir()} == files
 
 
 def test_a_flipped_bit_is_noticed_and_repaired(
@@ -62,6 +60,40 @@ def test_a_flipped_bit_is_noticed_and_repaired(
         repaired = cached_images(tmp_path, "a", "key", SHAPE, in_chunks)
     assert "damaged" in caplog.text
     assert np.array_equal(repaired, IMAGES)
+
+
+def test_a_bit_flipped_while_it_is_written_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The checksum is that of the pixels handed over, not of what stands on the disk."""
+
+    def flipping(descriptor: int) -> None:
+        if os.fstat(descriptor).st_size > IMAGES.nbytes:  # the array, not the JSON or the folder
+            os.pwrite(descriptor, bytes([IMAGES[0, 0, 0] ^ 1]), 128)  # its first pixel
+
+    monkeypatch.setattr("concilium.data.image_cache.os.fsync", flipping)
+    with pytest.raises(DataError, match="cannot be read back"):
+        cached_images(tmp_path, "a", "key", SHAPE, in_chunks)
+    assert "damaged" in caplog.text
+
+
+def test_the_array_is_read_from_end_to_end_once_and_not_for_every_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def counted(path: Path) -> str:
+        read.append(path)
+        return sha256(path)
+
+    monkeypatch.setattr("concilium.data.verification.sha256", counted)
+    cached_images(tmp_path, "a", "key", SHAPE, in_chunks)
+    assert len(read) == 1
+    later = next(tmp_path.glob("*.npy")).stat().st_ctime_ns + 10**9
+    os.utime(tmp_path / "a.verified.json", ns=(later, later))  # tests run within one tick
+    for _ in range(3):
+        assert open_images(tmp_path, "a", "key") is not None
+    assert len(read) == 1
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", "null", "{}"])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from concilium.data.augmentation import Augmentation
 from concilium.data.dataset import Exams
 from concilium.data.loader import batches, scaled
+from concilium.data.rows import Rows
 from concilium.foundation.errors import InputError
 from concilium.foundation.seeds import torch_generator
 
@@ -97,6 +100,55 @@ def test_a_read_only_memory_map_is_read_and_batches_may_be_written(tmp_path: Pat
         batch.target.zero_()
     assert np.array_equal(mapped, data.images)
     assert data.target.any()
+
+
+def test_images_in_a_file_that_are_read_ahead_are_those_of_the_memory(tmp_path: Path) -> None:
+    """Of more than a page each, through a view, in a drawn order, changed by augmentation."""
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (30, 65, 65), dtype=np.uint8)
+    np.save(tmp_path / "a.npy", pixels)
+    mapped, order = np.load(tmp_path / "a.npy", mmap_mode="r"), generator.permutation(30)[:21]
+    like = exams(21)
+    in_file = replace(like, images=Rows(mapped, order))
+    in_memory = replace(like, images=pixels[order])
+    for augmentation in (None, Augmentation(10, 0.1, 0.1, 0.1, 0.1, 0.1)):
+        pairs = zip(
+            batches(in_file, 4, torch_generator(1), augmentation),
+            batches(in_memory, 4, torch_generator(1), augmentation),
+            strict=True,
+        )
+        for one, other in pairs:
+            assert torch.equal(one.image, other.image)
+            assert torch.equal(one.target, other.target)
+
+
+def test_a_batch_goes_to_a_device_whole_and_waits_for_none_but_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (batch,) = batches(exams(4), 8)
+    there = batch.to(torch.device("meta"))
+    assert [t.device.type for t in (there.image, there.target, there.known)] == ["meta"] * 3
+    assert [t.shape for t in (there.image, there.target)] == [(4, 1, 2, 2), (4, 2)]
+    waits: list[bool] = []
+
+    def noted(tensor: Tensor, device: torch.device, non_blocking: bool = False) -> Tensor:
+        waits.append(not non_blocking)
+        return tensor
+
+    monkeypatch.setattr(Tensor, "to", noted)
+    batch.to(torch.device("cpu"))
+    batch.to(torch.device("cuda"))
+    assert waits == [True] * 3 + [False] * 3
+
+
+def test_a_pinned_batch_is_a_copy_of_all_three(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a GPU there is no page-locked memory; a copy stands in for it."""
+    monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor.clone())
+    (batch,) = batches(exams(4), 8)
+    pinned = batch.pinned()
+    for name in ("image", "target", "known"):
+        assert torch.equal(getattr(pinned, name), getattr(batch, name))
+        assert getattr(pinned, name) is not getattr(batch, name)
 
 
 def test_settings_are_checked_before_the_first_batch() -> None:

@@ -75,6 +75,20 @@ def test_hospitals_add_up_to_the_pooled_bootstrap_with_their_weights() -> None:
     np.testing.assert_array_equal(total.negatives, pooled.negatives)
 
 
+def test_only_filled_cells_travel() -> None:
+    """Two exams of two labels fill four cells of 4,096; the sum fills those of both hospitals."""
+    here = replicate_sums([[-1, 0.5], [2, 0.5]], [[0, 1], [1, 0]], np.ones((2, 2)), [1, 2], 8, 0)
+    there = replicate_sums([[-1, 3.0]], [[0, 1]], [[True, True]], [1], 8, 1)
+    assert here.counts.shape == (4, 8) and there.counts.shape == (2, 8)
+    both = here + there
+    assert both.counts.shape == (5, 8)  # absent at -1 is filled in both
+    np.testing.assert_array_equal(both.positives, here.positives + there.positives)
+    np.testing.assert_array_equal(both.negatives, here.negatives + there.negatives)
+    assert both.positives.shape == (8, 2, 1024)
+    # of its four cells, absent before present and label by label, this is the third
+    np.testing.assert_array_equal(here.positives[:, 0, bin_of(2.0)], here.counts[2])
+
+
 def test_blocks_and_the_order_of_exams_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     data = exams()
     whole = replicate_sums(*data, 12, 3)
@@ -153,10 +167,11 @@ def test_macro_replicates_mean_the_same_labels_every_time() -> None:
 
 
 def test_replicates_of_different_number_do_not_add_up() -> None:
-    a, b = (
-        BootstrapSums(np.zeros((r, 1, 4), np.int32), np.zeros((r, 1, 4), np.int32)) for r in (1, 2)
-    )
+    a, b = (replicate_sums(*exams(), r, 0) for r in (1, 2))
     with pytest.raises(InputError, match="same number"):
         a + b
+    one_label = BootstrapSums(1, a.cells[:0], a.counts[:0])
+    with pytest.raises(InputError, match=r"\(2, 1\) and \(1, 1\) \(labels, replicates\)"):
+        a + one_label
     with pytest.raises(InputError, match="num_replicates"):
         replicate_sums(*exams(), 0, 0)

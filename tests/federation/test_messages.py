@@ -71,7 +71,6 @@ def test_a_row_in_which_nobody_has_a_say_does_not_move() -> None:
 
 def test_only_one_update_waits_where_replies_come_in_order() -> None:
     """The server never holds all updates: each is added and forgotten before the next is made."""
-    import gc
     import weakref
 
     alive: list[weakref.ref[torch.Tensor]] = []
@@ -84,7 +83,6 @@ def test_only_one_update_waits_where_replies_come_in_order() -> None:
             alive.append(weakref.ref(sent.weighted_delta["w"]))
             yield name, sent
             del sent
-            gc.collect()
             most = max(most, sum(ref() is not None for ref in alive))
 
     total(replies(), list("abcdef"))

@@ -32,7 +32,9 @@ from concilium.networks.small_cnn import SmallCNN
 from concilium.orchestration.checkpoints import Checkpoints, Progress
 from concilium.orchestration.observers import silent
 from concilium.orchestration.rounds import Schedule, run_rounds
-from concilium.runtimes.in_process import ClientWork, InProcess
+from concilium.runtimes._turns import ClientWork
+from concilium.runtimes.contract import Simulation
+from concilium.runtimes.in_process import InProcess
 from concilium.studies.assembly import with_absolute_paths
 from concilium.studies.bench import Job
 from concilium.studies.reading import read_study
@@ -57,7 +59,7 @@ def hospitals(
     parts: dict[str, dict[str, Exams]] = PARTS,
     network: Network | None = None,
     algorithm: Algorithm | None = None,
-) -> InProcess:
+) -> Simulation:
     network = network or perceptron()
     training = LocalTraining(1, 16, OptimizerSettings("sgd", 0.3))
     home = private(network, sharing)
@@ -65,7 +67,7 @@ def hospitals(
         Client(name, own, network, BinaryCrossEntropy(), training, 0, sharing=sharing, private=home)
         for name, own in parts.items()
     )
-    return InProcess(clients, algorithm or FedAvg(), ByKnownEntries())
+    return InProcess().over(clients, algorithm or FedAvg(), ByKnownEntries())
 
 
 def start(sharing: Sharing) -> NamedTensors:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,12 @@ from torchmetrics.functional.classification import (
 from concilium.evaluation.histograms import CENTRES, bin_of, label_histogram, ties
 from concilium.evaluation.sums import EvaluationSums
 from concilium.metrics.auroc import Auroc, area_under_roc
-from concilium.metrics.average_precision import AveragePrecision, mean_precision
+from concilium.metrics.average_precision import (
+    AveragePrecision,
+    mean_precision,
+    mean_precision_bounds,
+    mean_precision_error,
+)
 
 
 def sums_of(scores: np.ndarray, target: np.ndarray) -> EvaluationSums:
@@ -115,3 +122,88 @@ def test_reversing_scores_and_targets_keeps_the_auroc() -> None:
     forwards = area_under_roc(positives, negatives)
     backwards = area_under_roc(negatives[:, ::-1], positives[:, ::-1])
     np.testing.assert_allclose(forwards, backwards, atol=1e-14)
+
+
+def orders(positives: int, negatives: int) -> Iterator[list[tuple[int, int]]]:
+    """Every order of so many entries, ties included: (present, absent) of each group of equals."""
+    if positives == negatives == 0:
+        yield []
+    for p, n in product(range(positives + 1), range(negatives + 1)):
+        if p + n:
+            for rest in orders(positives - p, negatives - n):
+                yield [(p, n), *rest]
+
+
+def precision_of(groups: list[tuple[int, int]]) -> float:
+    """Average precision of groups of equal scores, the highest first, straight from its sum."""
+    found = np.cumsum([0, *(p for p, _ in groups)])
+    alerts = np.cumsum([p + n for p, n in groups])
+    steps = [(after - before) * after for before, after in pairwise(found)]
+    return float(sum(steps / alerts) / found[-1])
+
+
+def orders_in(bins: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    """Every order of the entries of these bins, the highest bin first, in groups of equals."""
+    chosen = product(*(list(orders(*own)) for own in bins))
+    return [[group for own in parts for group in own] for parts in chosen]
+
+
+def auroc_of(groups: list[tuple[int, int]]) -> float:
+    """Pairs in order and half of those tied, over all pairs, counted pair by pair."""
+    ranked = [(-place, p, n) for place, (p, n) in enumerate(groups)]
+    won = sum(p * n * ((i > j) + (i == j) / 2) for i, p, _ in ranked for j, _, n in ranked)
+    return won / sum(p * n for _, p, _ in ranked for _, _, n in ranked)
+
+
+SMALL = pytest.mark.parametrize(
+    "bins", [[(2, 2)], [(1, 2), (2, 1)], [(0, 2), (3, 1)], [(2, 0), (1, 1)]]
+)
+
+
+@SMALL
+def test_ties_are_the_distance_to_the_worst_and_to_the_best_order(
+    bins: list[tuple[int, int]],
+) -> None:
+    found = [auroc_of(groups) for groups in orders_in(bins)]
+    positives, negatives = np.array(bins[::-1]).T  # the highest bin is the last
+    value, most = area_under_roc(positives, negatives), ties(positives, negatives)
+    assert (value - most, value + most) == (pytest.approx(min(found)), pytest.approx(max(found)))
+
+
+@SMALL
+def test_bounds_of_average_precision_are_the_worst_and_the_best_order(
+    bins: list[tuple[int, int]],
+) -> None:
+    """By trying every order of the entries in each bin, with every way to tie them."""
+    found = [precision_of(groups) for groups in orders_in(bins)]
+    positives, negatives = np.array(bins[::-1]).T  # the highest bin is the last
+    low, high = mean_precision_bounds(positives, negatives)
+    assert (low, high) == (pytest.approx(min(found)), pytest.approx(max(found)))
+    value = mean_precision(positives, negatives)
+    assert value == pytest.approx(precision_of(bins)) and low <= value <= high
+    assert mean_precision_error(positives, negatives) == pytest.approx(
+        max(abs(value - end) for end in (min(found), max(found)))
+    )
+
+
+@pytest.mark.parametrize("prevalence", [0.002, 0.02, 0.2])
+def test_bounds_of_average_precision_hold_on_continuous_scores(prevalence: float) -> None:
+    rng = np.random.default_rng(0)
+    target = np.arange(20_000)[:, None] < prevalence * 20_000
+    sums = sums_of(scores := rng.normal(-2, 1, target.shape) + 1.2 * target, target)
+    exact = average_precision_score(target[:, 0], scores[:, 0])
+    low, high = mean_precision_bounds(sums.positives, sums.negatives)
+    assert low[0] <= exact <= high[0]
+    assert high[0] - low[0] < 0.1 * exact + 0.002  # a tenth of it: worth being told
+
+
+def test_bounds_of_average_precision_are_narrow_where_bins_hold_one_entry() -> None:
+    """With one entry a bin there is one order; without positives there is no average precision."""
+    rng = np.random.default_rng(0)
+    positives = rng.random((2, 30)) < 0.5
+    positives[1] = False
+    low, high = mean_precision_bounds(positives.astype(int), (~positives).astype(int))
+    value = mean_precision(positives.astype(int), (~positives).astype(int))
+    np.testing.assert_allclose(low, value, atol=1e-12)
+    np.testing.assert_allclose(high, value, atol=1e-12)
+    assert np.isnan(low).tolist() == np.isnan(high).tolist() == [False, True]

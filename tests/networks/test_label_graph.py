@@ -142,7 +142,7 @@ def test_edges_survive_training_and_averaging(optimizer: str) -> None:
     clients = tuple(
         Client(name, own, network, BinaryCrossEntropy(), training, 0) for name, own in parts.items()
     )
-    run = InProcess(clients, FedAvg(), ByKnownEntries())
+    run = InProcess().over(clients, FedAvg(), ByKnownEntries())
     model = started(network)
     server = ServerState(0, model, 2)
     replies = run.train(run.algorithm.broadcast(server), run.clients)

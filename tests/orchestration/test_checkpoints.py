@@ -25,7 +25,10 @@ def progress(round_: int) -> Progress:
         ServerState(round_, model, 3, extras, statistics),
         Best(max(1, round_ - 1), 0.25, model * 2),
         {
-            "hospital 1/a": ClientState(private=NamedTensors({"n": torch.tensor([4.0])})),
+            "hospital 1/a": ClientState(
+                private=NamedTensors({"n": torch.tensor([4.0])}),
+                residual=NamedTensors({"n": torch.tensor([-0.25])}),
+            ),
             "hospital 1/a|b": ClientState(NamedTensors({"c": torch.tensor([1.5])})),
         },
         tuple({"round": r, "loss": 1 / r} for r in range(1, round_ + 1)),
@@ -51,6 +54,8 @@ def test_round_trip(tmp_path: Path) -> None:
     assert found.client_states["hospital 1/a|b"].extras["c"].item() == 1.5
     one = found.client_states["hospital 1/a"]  # whose name begins as the other's does
     assert (dict(one.extras), one.private["n"].item()) == ({}, 4.0)
+    assert one.residual["n"].item() == -0.25
+    assert not found.client_states["hospital 1/a|b"].residual
     assert found.history == expected.history
     assert found.server.label_statistics is not None
     expected_counts = vars(exams(20, 0).statistics())

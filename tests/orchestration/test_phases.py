@@ -33,14 +33,14 @@ from concilium.orchestration.phases import (
     watching,
 )
 from concilium.orchestration.rounds import Inspection, Schedule
-from concilium.runtimes.in_process import InProcess
+from concilium.runtimes.contract import Simulation
 from tests.worlds import exams, hospital_parts, linear_network, runtime, with_labels_permuted
 
 PARTS = hospital_parts((60, 40, 50))
 
 
 def developed(
-    own: InProcess,
+    own: Simulation,
     recipe: Recipe,
     watch: Inspection | None = None,
     checkpoints: Checkpoints | None = None,

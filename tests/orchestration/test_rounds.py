@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from concilium.federation.states import ServerState
 from concilium.orchestration.checkpoints import Checkpoints, Progress
 from concilium.orchestration.observers import silent
 from concilium.orchestration.rounds import Schedule, run_rounds
-from concilium.runtimes.in_process import InProcess
+from concilium.runtimes.contract import Simulation
 from concilium.samplings.contract import Sampling
 from concilium.samplings.uniform import Uniform
 from concilium.samplings.weighted import Weighted
@@ -40,7 +41,7 @@ def scored(
 ) -> Progress:
     """Rounds in which each look sees the next of these scores."""
     looks = iter(scores)
-    own: InProcess = runtime(PARTS)
+    own: Simulation = runtime(PARTS)
     return run_rounds(
         start(),
         schedule,
@@ -79,6 +80,22 @@ def test_every_so_many_rounds_and_the_last_are_committed(tmp_path: Path, rounds:
     assert found is not None and found.server.round == rounds
 
 
+def test_bytes_up_are_those_that_the_updates_of_the_cohort_say() -> None:
+    """Each sends the model and two weights in float32; one says that it sent 1 byte instead."""
+
+    class Compressed(Simulation):
+        def train(self, broadcast: Any, cohort: Sequence[str]) -> Iterator[tuple[str, Any]]:
+            for name, update in super().train(broadcast, cohort):
+                smaller = name == "hospital-1"
+                yield name, replace(update, num_bytes=1) if smaller else update
+
+    own = runtime(PARTS)
+    own = Compressed(own.members, own.algorithm, own.weighting, own.crew)
+    end = run_rounds(start(), Schedule(1), FedAvg(), own, lambda model: {}, None, silent)
+    one = start().server.model.num_bytes() + 2 * 4
+    assert end.history[0]["bytes_up"] == 2 * one + 1
+
+
 def test_the_seed_of_the_schedule_draws_the_cohorts() -> None:
     def cohorts(seed: int) -> list[list[str]]:
         own = runtime(hospital_parts((9,) * 8))
@@ -92,25 +109,24 @@ def test_the_seed_of_the_schedule_draws_the_cohorts() -> None:
     assert all(len(cohort) == 4 for cohort in cohorts(1))
 
 
-class Listening(InProcess):
+@dataclass(frozen=True)
+class Listening(Simulation):
     """A runtime that writes down what it is asked."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "asked", [])
+    asked: list[tuple[str, int]] = field(default_factory=list)
 
     def ask(self, request: Any, cohort: Sequence[str]) -> Iterator[tuple[str, Any]]:
-        self.asked.append((type(request).__name__, len(cohort)))  # type: ignore[attr-defined]
+        self.asked.append((type(request).__name__, len(cohort)))
         return super().ask(request, cohort)
 
 
 def listening(sizes: tuple[int, ...]) -> Listening:
     own = runtime(hospital_parts(sizes))
-    return Listening(own.members, own.algorithm, own.weighting)
+    return Listening(own.members, own.algorithm, own.weighting, own.crew)
 
 
 def cohorts_of(
-    own: InProcess, schedule: Schedule, checkpoints: Checkpoints | None = None
+    own: Simulation, schedule: Schedule, checkpoints: Checkpoints | None = None
 ) -> list[list[str]]:
     """Cohorts of all rounds, from the newest checkpoint on."""
     progress = (checkpoints.load() if checkpoints else None) or start()
@@ -126,7 +142,7 @@ def test_sizes_are_asked_once_and_only_where_they_decide_who_takes_part() -> Non
     ]:
         own = listening((9, 9, 9, 9))
         cohorts_of(own, Schedule(3, participation, sampling=sampling))
-        assert own.asked == expected  # type: ignore[attr-defined]
+        assert own.asked == expected
 
 
 def test_a_hospital_of_most_images_is_in_every_weighted_cohort() -> None:

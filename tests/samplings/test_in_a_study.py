@@ -15,7 +15,7 @@ from concilium.labels.schema import LabelSchema
 from concilium.samplings.contract import Sampling
 from concilium.samplings.uniform import Uniform
 from concilium.samplings.weighted import Weighted
-from concilium.studies import assembly
+from concilium.studies import assembly, choice_checks
 from concilium.studies.configuration import Study
 from concilium.studies.reading import parse_study
 
@@ -47,8 +47,8 @@ def test_uniform_unless_the_study_says_otherwise() -> None:
 
 def test_a_wrong_name_is_a_mistake_of_the_study() -> None:
     with pytest.raises(StudyError, match=r"training\.sampling: samplings: there is no 'weigthed'"):
-        assembly.check(study(sampling="weigthed"), "small.toml")
-    assembly.check(study(sampling={"name": "weighted"}), "small.toml")
+        choice_checks.check(study(sampling="weigthed"), "small.toml")
+    choice_checks.check(study(sampling={"name": "weighted"}), "small.toml")
 
 
 @pytest.mark.parametrize("name", names("samplings"))

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from concilium.studies.assembly import check, with_absolute_paths
+from concilium.studies.assembly import with_absolute_paths
+from concilium.studies.choice_checks import check
 from concilium.studies.configuration import changes
 from concilium.studies.reading import parse_study, read_study
 from concilium.studies.run import run_study

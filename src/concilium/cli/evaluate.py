@@ -35,6 +35,11 @@ MEANING = (
     "threshold: a calibrated probability. sens., spec.: sensitivity, specificity. "
     "PPV, NPV: predictive values at the prevalence of these exams. –: undefined."
 )
+EXACT = (
+    "bins: from the histograms that hospitals add up. exact: from the scores of all test exams in "
+    "one place, which a simulation has and a federation has not; its 95 % interval is of the same "
+    "weightings of the patients. error ≤: the most by which bins can differ from exact ranks."
+)
 
 
 def command(
@@ -56,11 +61,14 @@ def command(
     alerts_per_100: Annotated[
         float | None, typer.Option(help="Thresholds at so many alerts in 100 exams, all labels.")
     ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="AUROC, AP by exact ranks, too.")] = False,
 ) -> None:
     """Evaluate a trained model again on the test exams, at the operating point you choose.
 
     Thresholds come from the validation exams of all hospitals, never from the test, and 0.5 has no
-    special place. Without a choice, the study's own specificity is used.
+    special place. Without a choice, the study's own specificity is used. AUROC and average
+    precision come from score histograms, as hospitals could send them; `--exact` adds those of
+    exact ranks, for which all scores must stand in one place, as they do in a simulation.
 
     Example: `concilium evaluate runs/demo --method concilium --sensitivity 0.85`
     """
@@ -77,7 +85,7 @@ def command(
         "specificity", study.evaluation.specificity
     )
     job = Job(method or default_method(study), study.seeds[0] if seed is None else seed, fold)
-    test = evaluate_again(run, job, cache_folder(), point)
+    test = evaluate_again(run, job, cache_folder(), point, exact)
     console = Console()
     where = f"{job.method}, seed {job.seed}, fold {fold}, test exams of all hospitals"
     _print(console, plain(_with_rates(test)), where, point.describe())
@@ -114,7 +122,7 @@ def _point(
 
 
 def _print(console: Console, test: dict[str, Any], where: str, point: str) -> None:
-    """Two tables of labels, how well they rank and what is alerted, and what the columns are."""
+    """Tables of labels, how well they rank and what is alerted, and what the columns are."""
     from concilium.cli.tables import print_table
 
     labels = list(enumerate(test["labels"]))
@@ -126,11 +134,45 @@ def _print(console: Console, test: dict[str, Any], where: str, point: str) -> No
             f"macro {metric}: {_number(mean['mean'], '.3f')} over {mean['num_labels']:.0f} labels"
         )
         left_out = f"; {mean['num_left_out']:.0f} have too few positives"
-        console.print(text + (left_out if mean["num_left_out"] else ""), highlight=False)
+        text += left_out if mean["num_left_out"] else ""
+        error = _number(test["bin_error"][metric]["macro"], ".4f")
+        console.print(f"{text}; exact ranks differ by at most {error}", highlight=False)
     rows = [[name, test["groups"][i] or "–", *_cells(test, i, ALERTS)] for i, name in labels]
     titles = ["label", "group", *(title for title, _, _ in ALERTS)]
     print_table(console, titles, rows, f"\nAlerts at {point}, as set on the validation exams")
     console.print(MEANING, style="dim", highlight=False, markup=False)
+    if "exact" in test:
+        _print_exact(console, test)
+
+
+def _print_exact(console: Console, test: dict[str, Any]) -> None:
+    """The table of what histograms say, what exact ranks say, and the bound of the difference."""
+    from concilium.cli.tables import print_table
+
+    exact, metrics = test["exact"], tuple(WITH_INTERVAL.items())
+    titles = [f"{title} {what}" for title, _ in metrics for what in ("bins", "exact", "error ≤")]
+    rows = [
+        [name, *(cell for _, metric in metrics for cell in _exact_cells(test, metric, i))]
+        for i, name in enumerate(test["labels"])
+    ]
+    print_table(console, ["label", *titles], rows, "\nHistograms beside exact ranks")
+    for _, metric in metrics:
+        bins, mean = test["macro"][metric]["mean"], exact["macro"][metric]["mean"]
+        text = f"macro {metric}: {_number(bins, '.4f')} from bins, {_number(mean, '.4f')} exact"
+        console.print(text, highlight=False)
+    console.print(EXACT, style="dim", highlight=False, markup=False)
+
+
+def _exact_cells(test: dict[str, Any], metric: str, label: int) -> list[str]:
+    exact = test["exact"]
+    values = (
+        test["metrics"][metric][label],
+        exact["metrics"][metric][label],
+        test["bin_error"][metric]["labels"][label],
+    )
+    cells = [_number(value, ".4f") for value in values]
+    cells[1] += _ends(exact["intervals"], metric, label)
+    return cells
 
 
 def _with_rates(test: dict[str, Any]) -> dict[str, Any]:
@@ -151,11 +193,15 @@ def _cells(test: dict[str, Any], label: int, columns: tuple[Cell, ...]) -> list[
         for key in path:
             values = values[key]
         text = _number(values[label], form)
-        own = test["intervals"].get(WITH_INTERVAL.get(title, ""))
-        if own is not None and own["low"][label] is not None:
-            text += f" [{own['low'][label]:.2f}, {own['high'][label]:.2f}]"
-        cells.append(text)
+        cells.append(text + _ends(test["intervals"], WITH_INTERVAL.get(title, ""), label))
     return cells
+
+
+def _ends(intervals: dict[str, Any], metric: str, label: int) -> str:
+    own = intervals.get(metric)
+    if own is None or own["low"][label] is None:
+        return ""
+    return f" [{own['low'][label]:.2f}, {own['high'][label]:.2f}]"
 
 
 def _number(value: float | None, form: str) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from concilium.foundation.errors import Problem, StudyError
-from concilium.studies.assembly import check, with_absolute_paths
+from concilium.studies.assembly import with_absolute_paths
+from concilium.studies.choice_checks import check
 from concilium.studies.configuration import Study
 from concilium.studies.reading import read_study, readable_part
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -52,21 +53,24 @@ class Augmentation:
             return images
         draw = torch.rand(7, len(images), generator=generator, device=generator.device)
         draw = draw.to(images) * 2 - 1
-        images = self._tones(self._geometry(images, draw), draw)
+        changed = self._tones(self._geometry(images, draw), draw)  # a copy: written into below
         if self.noise:
             noise = torch.randn(images.shape, generator=generator, device=generator.device)
-            images = images + self.noise * noise.to(images)
-        return images.clamp(-1, 1)
+            changed.add_(noise.to(images).mul_(self.noise))
+        return changed.clamp_(-1, 1)
 
     def _geometry(self, images: Tensor, draw: Tensor) -> Tensor:
         """Turn, scale, move and mirror, in one bilinear sampling."""
         moves = (self.rotation_degrees, self.translation, self.scale, self.horizontal_flip)
         if not any(moves):
             return images
-        matrix = self._matrices(draw, images.shape[-1] / images.shape[-2])
-        grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
+        count, _, height, width = images.shape
+        matrix = self._matrices(draw, width / height)
+        # torch's affine_grid gives the same bits, but copies the places for each image first.
+        places = _places(height, width, images.dtype, images.device).expand(count, -1, -1)
+        grid = torch.bmm(places, matrix.transpose(1, 2)).view(count, height, width, 2)
         # Sampling puts 0 outside the image; black is −1, hence the shift.
-        return functional.grid_sample(images + 1, grid, align_corners=False) - 1
+        return functional.grid_sample(images + 1, grid, align_corners=False).sub_(1)
 
     def _matrices(self, draw: Tensor, aspect: float) -> Tensor:
         """Matrices (B, 2, 3) from places in the new image to places in the old one.
@@ -89,4 +93,14 @@ class Augmentation:
         factor = (1 + self.contrast * draw[4]).view(-1, 1, 1, 1)
         added = (self.brightness * draw[5]).view(-1, 1, 1, 1)
         mean = images.mean(dim=(1, 2, 3), keepdim=True)
-        return (images - mean) * factor + mean + added
+        return (images - mean).mul_(factor).add_(mean).add_(added)
+
+
+@lru_cache(maxsize=4)  # one for each size in use: 600 KB at 224 pixels; never written into
+def _places(height: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The places (1, H·W, 3) of all pixels, as (x, y, 1): their centres, from −1 to 1."""
+    places = torch.ones(height, width, 3, dtype=dtype, device=device)
+    for axis, side in ((0, width), (1, height)):
+        along = torch.linspace(-1, 1, side, dtype=dtype, device=device) * (side - 1) / side
+        places[..., axis] = along if axis == 0 else along[:, None]
+    return places.view(1, height * width, 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -82,4 +83,8 @@ class Exams:
 
     def statistics(self) -> LabelStatistics:
         """Label statistics of these exams."""
+        return self._statistics
+
+    @cached_property
+    def _statistics(self) -> LabelStatistics:
         return LabelStatistics.of(self.target, self.known, self.patient)

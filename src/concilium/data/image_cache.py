@@ -1,15 +1,17 @@
 """Images decoded once, kept as one checksummed uint8 array, read memory-mapped.
 
 A cache called NAME is two files: ``NAME-KEY.npy``, the images (N, S, S), and ``NAME.json``, which
-holds the key (what the images were made from), the array's file name and the SHA-256 of that file,
-verified whenever it is opened. The array is written under a temporary name, flushed, and renamed,
-and the JSON last in the same way: after a crash the cache is the old one, the new one, or none.
-Neither holds names of image files or patients.
+holds the key (what the images were made from) and the SHA-256 of the array's file. The array is
+written under a temporary name, flushed, and renamed, and the JSON last in the same way: after a
+crash the cache is the old one, the new one, or none. Neither holds names of image files or
+patients. The checksum is verified when the cache is first opened and whenever the array's file has
+changed since; a third file, ``NAME.verified.json``, remembers it (``data.verification``).
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import os
@@ -23,8 +25,9 @@ import numpy as np
 import numpy.typing as npt
 
 from concilium.data.images import ImageForm, bombs_refused, read_image
+from concilium.data.verification import is_intact
 from concilium.foundation.errors import DataError, Problem
-from concilium.foundation.files import sha256, write_json
+from concilium.foundation.files import write_json
 
 VERSION = 1
 """Goes into every key. Raise it when the same file would give other pixels."""
@@ -97,7 +100,8 @@ def open_images(folder: Path, name: str, key: str) -> Images | None:
         _log.info("image cache %s is stale: the files or settings changed; it is rebuilt", name)
         return None
     array = folder / _array_name(name, key)
-    if not array.is_file() or sha256(array) != description.get("sha256"):
+    verified = folder / f"{name}.verified.json"
+    if not is_intact(array, str(description.get("sha256")), verified):
         _log.warning("image cache %s is damaged: its checksum differs; it is rebuilt", name)
         return None
     images: Images = np.load(array, mmap_mode="r", allow_pickle=False)
@@ -189,18 +193,27 @@ def _remove_leftovers(folder: Path, name: str) -> None:
 
 
 def _write_array(file: BinaryIO, shape: tuple[int, int, int], chunks: Iterable[Images]) -> str:
-    """Write a .npy file chunk by chunk, flush it to the disk, and give its SHA-256."""
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
+    """Write a .npy file chunk by chunk, flush it to the disk, and give the SHA-256 it should have.
+
+    It is that of what was handed over: what the disk made of it is verified on opening.
+    """
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": shape}
+    )
+    digest = hashlib.sha256(header.getvalue())
+    file.write(header.getvalue())
     count = 0
     for chunk in chunks:
         assert chunk.dtype == np.uint8 and chunk.shape[1:] == shape[1:], chunk.shape
-        file.write(np.ascontiguousarray(chunk).data)
+        content = np.ascontiguousarray(chunk).data
+        digest.update(content)
+        file.write(content)
         count += len(chunk)
     assert count == shape[0], f"{count} images for {shape}"
     file.flush()
     os.fsync(file.fileno())
-    return sha256(Path(file.name))
+    return digest.hexdigest()
 
 
 def _describe(path: Path) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from concilium.data.augmentation import Augmentation
 from concilium.data.batch import Batch
 from concilium.data.dataset import Exams
+from concilium.data.readahead import read_ahead
 from concilium.foundation.checks import at_least
 from concilium.foundation.errors import InputError
 
@@ -51,7 +52,7 @@ def _batches(
     augmentation: Augmentation | None,
     drop_last: bool,
 ) -> Iterator[Batch]:
-    for rows in _rows(len(exams), batch_size, generator, drop_last):
+    for rows in read_ahead(exams.images, _rows(len(exams), batch_size, generator, drop_last)):
         image = scaled(np.asarray(exams.images[rows]))
         if augmentation is not None and generator is not None:
             image = augmentation(image, generator)

@@ -34,7 +34,7 @@ class Patients:
     @staticmethod
     def of(table: ExamTable) -> Patients:
         """Group a table by patient."""
-        code, of_row = np.unique(table.patient, return_inverse=True)
+        code, of_row = numbered(table.patient)
         images = np.bincount(of_row, minlength=len(code)).astype(np.int64)
         positives = count_rows(of_row, table.states == State.PRESENT, len(code))
         return Patients(code, of_row, images, positives)
@@ -44,7 +44,17 @@ def count_rows(
     of_row: npt.NDArray[np.intp], said: npt.NDArray[np.bool_], num_patients: int
 ) -> Counts:
     """On how many of each patient's rows each column of ``said`` (N, C) is true (P, C)."""
-    rows = np.arange(len(of_row))
-    ones = np.ones(len(of_row), np.int32)
-    membership = sparse.csr_array((ones, (of_row, rows)), shape=(num_patients, len(of_row)))
+    rows = len(of_row)
+    # One entry a column, the patient of the row: a matrix that needs no sorting to be made.
+    membership = sparse.csc_array(
+        (np.ones(rows, np.int32), of_row, np.arange(rows + 1)), shape=(num_patients, rows)
+    )
     return np.asarray(membership @ said.astype(np.int32)).astype(np.int64)
+
+
+def numbered(codes: Counts) -> tuple[Counts, npt.NDArray[np.intp]]:
+    """The P codes that occur, ascending, and the index of each row's code (N,)."""
+    if not len(codes) or codes.min() < 0 or codes.max() > 4 * len(codes):
+        return np.unique(codes, return_inverse=True)
+    there = np.bincount(codes) > 0  # codes of a table are small numbers: nothing need be sorted
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[codes]

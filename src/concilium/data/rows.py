@@ -39,6 +39,17 @@ class Rows:
         return self.array.dtype
 
 
+def rows_of_each(group: npt.NDArray[np.integer], number: int) -> list[npt.NDArray[np.intp]]:
+    """Rows of each group 0 … ``number`` − 1, ascending, by one sort instead of a search for each.
+
+    >>> [rows.tolist() for rows in rows_of_each(np.array([1, 0, 1]), 3)]
+    [[1], [0, 2], []]
+    """
+    small = group.astype(np.min_scalar_type(number))  # one or two bytes are sorted by counting
+    order = np.argsort(small, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(group, minlength=number))[:-1])
+
+
 def join(parts: Sequence[Rows | Array]) -> Rows | Array:
     """All parts, one after the other; nothing is copied where they look into the same array."""
     views = [part for part in parts if isinstance(part, Rows)]

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from concilium.data.acquisition import Acquisition
+from concilium.data.rows import rows_of_each
 from concilium.data.table import ExamTable
 from concilium.labels.correlation import phi
 from concilium.labels.statistics import LabelStatistics
@@ -77,11 +78,11 @@ def describe_shifts(table: ExamTable, partition: DealtOut) -> HospitalShifts:
     """Describe how the hospitals of a partition differ, over all rows of its table."""
     target, known = resolve(table.states, UncertaintyPolicy())
     known = known & partition.annotated[partition.client]
-    rows = [np.flatnonzero(partition.client == k) for k in range(len(partition.clients))]
+    rows = rows_of_each(partition.client, len(partition.clients))
     statistics = [LabelStatistics.of(target[r], known[r], table.patient[r]) for r in rows]
     phi_of_all = phi(sum(statistics, LabelStatistics.zero(len(table.schema))))
     of_each = np.stack([phi(own) for own in statistics])
-    distances = [_distance(own, phi_of_all) for own in of_each]
+    distance, compared = _distances(of_each, phi_of_all)
     images = np.array([own.num_images for own in statistics], np.int64)
     return HospitalShifts(
         labels=table.schema.names,
@@ -95,20 +96,24 @@ def describe_shifts(table: ExamTable, partition: DealtOut) -> HospitalShifts:
         prevalence=np.stack([own.prevalence for own in statistics]),
         phi=of_each,
         phi_of_all=phi_of_all,
-        phi_distance=np.array([distance for distance, _ in distances]),
-        compared_pairs=np.array([number for _, number in distances], np.int64),
+        phi_distance=distance,
+        compared_pairs=compared,
         acquisition=dict(partition.acquisition),
     )
 
 
-def _distance(own: Floats, whole: Floats) -> tuple[float, int]:
-    """Root mean square difference over the pairs of labels that both define, and their number."""
-    pairs = np.triu_indices(len(own), k=1)
-    difference = own[pairs] - whole[pairs]
+def _distances(of_each: Floats, whole: Floats) -> tuple[Floats, Counts]:
+    """Root mean square difference (K,) over the pairs of labels that both define, and their number
+    (K,); NaN where there are none.
+    """
+    first, second = np.triu_indices(len(whole), k=1)
+    difference = (of_each - whole)[:, first, second]
     defined = np.isfinite(difference)
-    if not defined.any():
-        return float("nan"), 0
-    return float(np.sqrt(np.mean(difference[defined] ** 2))), int(defined.sum())
+    distance = [
+        float(np.sqrt(np.mean(own[there] ** 2))) if there.any() else np.nan
+        for own, there in zip(difference, defined, strict=True)
+    ]
+    return np.array(distance), defined.sum(1)
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from concilium.data.patients import Patients, count_rows
+from concilium.data.patients import Patients, count_rows, numbered
 from concilium.data.stratification import deal
 from concilium.data.table import ExamTable
 from concilium.foundation.checks import at_least, fraction, suggestion
@@ -88,16 +88,26 @@ def fold_by_patient(
     fraction(validation=validation)
     if not 0 <= fold < num_folds:
         raise InputError(f"fold={fold!r} must lie between 0 and {num_folds - 1}")
-    num_patients = len(np.unique(table.patient))
+    of_fold = folds_by_patient(table, num_folds, seed)
+    part = np.full(len(table), PARTS.index("test"), np.int8)
+    rest = np.flatnonzero(of_fold != fold)
+    others = ExamTable(table.schema, table.states[rest], table.patient[rest])
+    shares = np.array([1 - validation, validation])
+    part[rest] = _stratified(others, shares, seed, f"validation of fold {fold}")
+    return Split(part)
+
+
+def folds_by_patient(table: ExamTable, num_folds: int, seed: int) -> npt.NDArray[np.intp]:
+    """The fold of each row (N,), 0 … num_folds − 1: all test parts of ``fold_by_patient`` at once.
+
+    Raises DataError for fewer patients than folds.
+    """
+    at_least(2, num_folds=num_folds)
+    num_patients = len(numbered(table.patient)[0])
     if num_patients < num_folds:
         what = f"{num_patients} patients cannot be split into {num_folds} folds"
         raise DataError(Problem("split", what, "ask for fewer folds"))
-    of_fold = _stratified(table, np.full(num_folds, 1 / num_folds), seed, "folds")
-    part = np.full(len(table), PARTS.index("test"), np.int8)
-    rest = np.flatnonzero(of_fold != fold)
-    shares = np.array([1 - validation, validation])
-    part[rest] = _stratified(table.take(rest), shares, seed, f"validation of fold {fold}")
-    return Split(part)
+    return _stratified(table, np.full(num_folds, 1 / num_folds), seed, "folds")
 
 
 def split_by_column(table: ExamTable, column: str) -> Split:
@@ -109,9 +119,9 @@ def split_by_column(table: ExamTable, column: str) -> Split:
     if column not in table.covariates:
         what = f"there is no column {column!r}"
         raise DataError(Problem("split", what, suggestion(column, table.covariates)))
-    values, inverse = np.unique(
-        np.char.lower(np.char.strip(table.covariates[column].astype(str))), return_inverse=True
-    )
+    found, of_row = np.unique(table.covariates[column].astype(str), return_inverse=True)
+    values, of_found = np.unique(np.char.lower(np.char.strip(found)), return_inverse=True)
+    inverse = of_found[of_row]
     counts = np.bincount(inverse)
     problems = [
         Problem(
@@ -132,16 +142,19 @@ def split_by_column(table: ExamTable, column: str) -> Split:
 
 def disjointness(split: Split, table: ExamTable) -> Disjointness:
     """Count what the parts of a split share: the proof that is saved beside it."""
-    codes = [np.unique(table.patient[split.part == p]) for p in range(len(PARTS))]
+    code, of_row = numbered(table.patient)
+    there = np.zeros((len(PARTS), len(code)), bool)
+    there[split.part, of_row] = True
+    images = np.bincount(split.part, minlength=len(PARTS))
     return Disjointness(
-        images={name: int((split.part == p).sum()) for p, name in enumerate(PARTS)},
-        patients={name: len(codes[p]) for p, name in enumerate(PARTS)},
+        images=dict(zip(PARTS, images.tolist(), strict=True)),
+        patients=dict(zip(PARTS, there.sum(1).tolist(), strict=True)),
         shared_patients={
-            f"{PARTS[a]}/{PARTS[b]}": len(np.intersect1d(codes[a], codes[b], assume_unique=True))
+            f"{PARTS[a]}/{PARTS[b]}": int((there[a] & there[b]).sum())
             for a, b in combinations(range(len(PARTS)), 2)
         },
         patients_sha256={
-            name: hashlib.sha256(codes[p].astype("<i8").tobytes()).hexdigest()
+            name: hashlib.sha256(code[there[p]].astype("<i8").tobytes()).hexdigest()
             for p, name in enumerate(PARTS)
         },
     )
@@ -182,8 +195,10 @@ def strata(table: ExamTable, patients: Patients) -> npt.NDArray[np.int64]:
     Columns stand in the order of the labels' names, so that permuting labels changes no split.
     """
     by_name = sorted(range(len(table.schema)), key=lambda label: table.schema.names[label])
+    positives = np.take(patients.positives, by_name, axis=1)
     partly_known = [label for label in by_name if (table.states[:, label] < State.ABSENT).any()]
-    absent = table.states[:, partly_known] == State.ABSENT
+    if not partly_known:
+        return np.column_stack([positives, patients.images])
+    absent = np.take(table.states, partly_known, axis=1) == State.ABSENT
     absences = count_rows(patients.of_row, absent, len(patients))
-    columns = (patients.positives[:, by_name], absences, patients.images[:, None])
-    return np.concatenate(columns, axis=1)
+    return np.column_stack([positives, absences, patients.images])

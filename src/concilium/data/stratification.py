@@ -9,6 +9,7 @@ patient has one image, each label comes out as evenly as in the paper's algorith
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,26 +35,22 @@ def deal(
     part; where none is wanted, none is brought for that column's sake. Columns are dealt from the
     rarest to the most frequent, the first ``num_first`` before all others; the result does not
     depend on their order unless two have equal totals. ``one_by_one`` places every patient by all
-    that they carry, about 10 µs each, instead of many at once by their rarest column: for parts
+    that they carry, about 4 µs each, instead of many at once by their rarest column: for parts
     that should get unequal shares of different columns.
     """
     totals = counts.sum(0)
     order = np.argsort(totals, kind="stable")
     order = np.concatenate([order[order < num_first], order[order >= num_first]])
-    group, key = _first_columns(counts, order)
-    ties = generator.permutation(len(counts))
     dealing = _Dealing(
         counts=counts,
         wanted=wanted,
-        pull=counts / np.maximum(totals, 1) ** 2.0,
+        scale=np.maximum(totals, 1) ** 2.0,
         need=wanted.astype(np.float64),
         part=np.full(len(counts), -1, np.intp),
         fewest=len(counts) + 1 if one_by_one else 2 * len(wanted),
     )
-    for column in order.tolist():
-        members = np.flatnonzero(group == column)
-        members = members[np.lexsort((ties[members], key[members], -counts[members, column]))]
-        _deal_column(dealing, members, column, generator)
+    for column, blocks in zip(order.tolist(), _blocks(counts, order, generator), strict=True):
+        _deal_column(dealing, blocks, column, generator)
     return dealing.part
 
 
@@ -61,63 +58,101 @@ def deal(
 class _Dealing:
     """What dealing works on; ``need`` (K, C) and ``part`` (P,) are written as it goes on.
 
+    ``scale`` (C,) is the square of all that there is of a column, by which a need counts.
     ``fewest`` patients of one weight are dealt at once, fewer are placed one by one.
     """
 
     counts: Counts
     wanted: Floats
-    pull: Floats
+    scale: Floats
     need: Floats
     part: npt.NDArray[np.intp]
     fewest: int
 
 
-def _first_columns(counts: Counts, order: npt.NDArray[np.intp]) -> tuple[Counts, Counts]:
-    """The first column in the order that each patient carries (P,); and a key (P,) that puts
-    patients beside each other who carry the same columns.
+def _blocks(
+    counts: Counts, order: npt.NDArray[np.intp], generator: np.random.Generator
+) -> Iterator[list[npt.NDArray[np.intp]]]:
+    """For each column in the order, the patients who carry none before it, in blocks of one weight.
+
+    The heaviest block comes first. In a block, patients who carry the same columns stand beside
+    each other, otherwise at random.
     """
-    present = counts[:, order] > 0
-    group = order[present.argmax(1)]
-    bits = min(len(order), _KEY_BITS)
-    key = present[:, :bits].astype(np.int64) @ (1 << np.arange(bits, dtype=np.int64)[::-1])
-    return group, key
+    first, key = _first_columns(counts, order)
+    weight = counts[np.arange(len(counts)), order[first]]
+    heaviest = weight.max(initial=0) + 1
+    block = first * heaviest + (heaviest - 1 - weight)  # its number, in the order of dealing
+    shuffled = np.empty(len(counts), np.intp)
+    shuffled[generator.permutation(len(counts))] = np.arange(len(counts))
+    shuffled = shuffled[np.lexsort((_small(key)[shuffled], _small(block)[shuffled]))]
+    starts = np.flatnonzero(np.diff(block[shuffled], prepend=-1))
+    blocks = np.split(shuffled, starts[1:])
+    place = first[shuffled[starts]]
+    for column in range(len(order)):
+        yield [blocks[number] for number in np.flatnonzero(place == column).tolist()]
+
+
+def _first_columns(counts: Counts, order: npt.NDArray[np.intp]) -> tuple[Counts, Counts]:
+    """The place in the order of the first column that each patient carries (P,); and a key (P,)
+    that puts patients beside each other who carry the same columns.
+    """
+    present = counts > 0
+    first, key = np.zeros((2, len(counts)), np.int64)
+    nothing_yet = np.ones(len(counts), bool)
+    for place, column in enumerate(order.tolist()):
+        nothing_yet &= ~present[:, column]
+        first += nothing_yet
+        if place < _KEY_BITS:
+            key = 2 * key + present[:, column]
+    return first, key
+
+
+def _small(numbers: Counts) -> npt.NDArray[np.unsignedinteger]:
+    """The same in as few bytes as hold them: NumPy sorts one or two bytes by counting."""
+    return numbers.astype(np.min_scalar_type(numbers.max(initial=0)))
 
 
 def _deal_column(
     dealing: _Dealing,
-    members: npt.NDArray[np.intp],
+    blocks: list[npt.NDArray[np.intp]],
     column: int,
     generator: np.random.Generator,
 ) -> None:
-    """Deal the members of one column, the heaviest first, and take what they carry off the need.
+    """Deal the blocks of one column, and take what they carry off the need.
 
     Many patients of one weight are shared out by what is needed of the column. Few are placed one
     by one by all that they carry: a heavy one could overfill a column that is dealt later.
     """
-    need, weight = dealing.need, dealing.counts[members, column]
+    need = dealing.need
     at_first = dealing.wanted[:, column].clip(min=0)
     at_first = at_first if at_first.any() else np.ones(len(need))
-    for block in np.split(members, np.flatnonzero(np.diff(weight)) + 1):
+    for block in blocks:
         if len(block) < dealing.fewest:
             _place_one_by_one(dealing, block, at_first > 0)
             continue
         short = np.where(at_first > 0, need[:, column].clip(min=0), 0)
         short = short if short.any() else at_first
-        dealt = _interleave(_apportion(len(block), short, generator), generator)
-        dealing.part[block] = dealt
-        for k in np.unique(dealt):
-            need[k] -= dealing.counts[block[dealt == k]].sum(0)
+        numbers = _apportion(len(block), short, generator)
+        by_part = block[_spread(numbers, generator)]
+        dealing.part[by_part] = np.repeat(np.arange(len(need)), numbers)
+        some = np.flatnonzero(numbers)
+        starts = np.cumsum(numbers)[some] - numbers[some]
+        need[some] -= np.add.reduceat(dealing.counts[by_part], starts, axis=0)
 
 
 def _place_one_by_one(
     dealing: _Dealing, block: npt.NDArray[np.intp], allowed: npt.NDArray[np.bool_]
 ) -> None:
     """Put each patient into the allowed part where Σ (need / total)² falls most."""
-    for patient in block:
-        gain = np.where(allowed, dealing.need @ dealing.pull[patient], -np.inf)
-        k = int(gain.argmax())
-        dealing.part[patient] = k
-        dealing.need[k] -= dealing.counts[patient]
+    need = dealing.need
+    never = np.where(allowed, 0, -np.inf)
+    carried = dealing.counts[block].astype(np.float64)
+    pull = carried / dealing.scale
+    parts = np.empty(len(block), np.intp)
+    for place in range(len(block)):
+        parts[place] = k = (need @ pull[place] + never).argmax()
+        need[k] -= carried[place]
+    dealing.part[block] = parts
 
 
 def _apportion(number: int, short: Floats, generator: np.random.Generator) -> Counts:
@@ -130,10 +165,11 @@ def _apportion(number: int, short: Floats, generator: np.random.Generator) -> Co
     return whole
 
 
-def _interleave(numbers: Counts, generator: np.random.Generator) -> npt.NDArray[np.intp]:
-    """Parts k, each ``numbers[k]`` times, spread evenly over the sequence (ΣN,)."""
+def _spread(numbers: Counts, generator: np.random.Generator) -> npt.NDArray[np.intp]:
+    """Places in a sequence (ΣN,) of each part in turn, ``numbers`` (K,) of them, spread evenly."""
     parts = np.repeat(np.arange(len(numbers)), numbers)
     within = np.arange(len(parts)) - np.repeat(np.cumsum(numbers) - numbers, numbers)
     position = (within + generator.random(len(numbers))[parts]) / numbers[parts]
-    spread: npt.NDArray[np.intp] = parts[np.argsort(position, kind="stable")]
-    return spread
+    places = np.empty(len(parts), np.intp)
+    places[np.argsort(position, kind="stable")] = np.arange(len(parts))
+    return places

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -23,6 +23,21 @@ from concilium.training.local import GradientTerm, LocalTraining, LossTerm, Trai
 
 EVALUATION_BATCH = 256
 
+Trainer = Callable[
+    [
+        Network,
+        Exams,
+        Loss,
+        LocalTraining,
+        torch.Generator,
+        GradientTerm | None,
+        LossTerm | None,
+        NamedTensors,
+    ],
+    Trained,
+]
+"""``training.local.train``, or what takes the same steps in another way."""
+
 Labels = tuple[Tensor, Tensor]
 """Target (N, L) in [0, 1] and known (N, L) bool, of all exams of a part."""
 
@@ -37,6 +52,8 @@ class Client:
 
     ``sharing`` says which tensors travel; ``private`` are its own tensors of those that do not.
     A model that travelled is used together with them, in training and in scoring.
+
+    ``trainer`` takes the steps: the gradient loop, unless a runtime takes those of many together.
     """
 
     name: str
@@ -48,11 +65,26 @@ class Client:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     sharing: Sharing = "all"
     private: NamedTensors = field(default_factory=lambda: NamedTensors({}))
+    trainer: Trainer = train
+    _localised: list[tuple[tuple[object, ...], Loss]] = field(default_factory=list)
     _features: dict[str, tuple[str, npt.NDArray[np.float32]]] = field(default_factory=dict)
 
     def statistics(self, part: str = "train") -> LabelStatistics:
         """Label statistics of one part."""
         return self.parts[part].statistics()
+
+    def loss_under(self, federation: LabelStatistics | None) -> Loss:
+        """The loss that knows the federation's counts, where there are any, and its own labels.
+
+        Made once and kept while the same counts are sent: some losses fit a model to the labels.
+        """
+        made_of = (self.loss, federation, self.parts["train"])
+        for kept, loss in self._localised:
+            if all(own is other for own, other in zip(kept, made_of, strict=True)):
+                return loss
+        loss = self.loss if federation is None else self.loss.bind(federation)
+        self._localised[:] = [(made_of, loss.localise(*self.labels()))]
+        return self._localised[0][1]
 
     def train(
         self,
@@ -72,7 +104,7 @@ class Client:
         if labels is not None:
             exams = replace(exams, target=labels[0].numpy(), known=labels[1].numpy())
         generator = torch_generator(self.seed, "round", round_, "client", self.name)
-        done = train(
+        done = self.trainer(
             self.network,
             exams,
             loss,

@@ -1,19 +1,21 @@
 """What travels: a broadcast to the clients, updates back, and their total.
 
 Everything that leaves a client is a value with ``+``; the server needs the total only. ``total``
-adds replies one at a time, in the order of the cohort whatever the order in which they come, so
-that one seed gives one model, bit for bit.
+adds replies one at a time, updates in place. One seed gives one model, bit for bit: sums of floats
+are made in the order of the cohort whatever the order in which replies come, and sums in fixed
+point are the same in any order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, cast
 
 import torch
 from torch import Tensor
 
+from concilium.federation.running_total import Arithmetic, RunningTotal, running_total
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.labels.statistics import LabelStatistics
 
@@ -54,6 +56,9 @@ class Update:
     ``weight`` has the names of the delta; each tensor is broadcastable to its parameter (a single
     number, or one a row of the head). ``extras`` are summed as they are; ``loss`` is a·(mean
     training loss) and ``loss_weight`` its a, so that their quotient is the cohort's mean.
+
+    ``num_bytes`` are the bytes in which it travels: those of its tensors, unless it is told others
+    (a compression's; they add up, too).
     """
 
     weighted_delta: NamedTensors
@@ -62,6 +67,11 @@ class Update:
     num_clients: int = 1
     loss: float = 0.0
     loss_weight: float = 0.0
+    num_bytes: int = -1
+
+    def __post_init__(self) -> None:
+        if self.num_bytes < 0:
+            object.__setattr__(self, "num_bytes", travelling_bytes(self))
 
     def __add__(self, other: Update) -> Update:
         return Update(
@@ -71,6 +81,7 @@ class Update:
             self.num_clients + other.num_clients,
             self.loss + other.loss,
             self.loss_weight + other.loss_weight,
+            self.num_bytes + other.num_bytes,
         )
 
     def in_float64(self) -> Update:
@@ -82,6 +93,7 @@ class Update:
             self.num_clients,
             self.loss,
             self.loss_weight,
+            self.num_bytes,
         )
 
     def mean_delta(self) -> NamedTensors:
@@ -93,36 +105,108 @@ class Update:
         return self.loss / self.loss_weight if self.loss_weight else float("nan")
 
 
-def total(replies: Iterable[tuple[str, S]], order: Sequence[str]) -> S:
+def travelling_bytes(update: Update) -> int:
+    """Bytes of an update's tensors, each in its own type: what travels without compression."""
+    return sum(part.num_bytes() for part in (update.weighted_delta, update.weight, update.extras))
+
+
+def total(
+    replies: Iterable[tuple[str, S]], order: Sequence[str], arithmetic: Arithmetic = "float"
+) -> S:
     """Sum of the replies (client, value), added one at a time in the given order of clients.
 
-    A reply that comes before its turn is held until then; clients that never answer are passed
-    over at the end. Raises KeyError for a client outside the order or one that answers twice, and
-    ValueError where nobody answered.
+    Updates are added in place to a running total of the arithmetic (``running_total``) that nobody
+    else sees; no value given is changed. Other values are added with ``+``.
+
+    As float, a reply that comes before its turn is held until then; clients that never answer are
+    passed over at the end. In fixed point, which is for updates, each is added as it comes: the
+    order does not matter.
+
+    Raises KeyError for a client outside the order or one that answers twice, ValueError where
+    nobody answered, and DivergenceError for an update that does not fit into fixed point.
     """
+    replies = _each_once(replies, order)
+    if arithmetic == "float":
+        replies = _in_turn(replies, order)
+    running: Any = None
+    for client, value in replies:
+        if isinstance(value, Update):
+            if running is None:
+                running = _RunningUpdate(running_total(arithmetic, len(order)))
+            running.add(client, value)
+        elif arithmetic == "float":
+            running = value if running is None else running + value
+        else:
+            raise TypeError(f"only updates are added in fixed point, not {type(value).__name__}")
+        del value
+    if running is None:
+        raise ValueError("no client answered: there is nothing to add up")
+    return cast(S, running.update() if isinstance(running, _RunningUpdate) else running)
+
+
+def _each_once(replies: Iterable[tuple[str, S]], order: Sequence[str]) -> Iterator[tuple[str, S]]:
+    """The replies as they come. Raises KeyError for a stranger, and for a second answer."""
+    outstanding = set(order)
+    for client, value in replies:
+        if client not in outstanding:
+            raise KeyError(f"{client!r} answers twice or is not in the cohort")
+        outstanding.remove(client)
+        yield client, value
+        del value
+
+
+def _in_turn(replies: Iterable[tuple[str, S]], order: Sequence[str]) -> Iterator[tuple[str, S]]:
+    """The replies in the given order: one that comes before its turn waits."""
     waiting: dict[str, S] = {}
     turn = 0
-    running: S | None = None
     for client, value in replies:
-        if client in waiting or client not in order[turn:]:
-            raise KeyError(f"{client!r} answers twice or is not in the cohort")
         waiting[client] = value
         del value
         while turn < len(order) and order[turn] in waiting:
-            running = _added(running, waiting.pop(order[turn]))
+            yield order[turn], waiting.pop(order[turn])
             turn += 1
     for client in order[turn:]:
         if client in waiting:
-            running = _added(running, waiting.pop(client))
-    if running is None:
-        raise ValueError("no client answered: there is nothing to add up")
-    return running
+            yield client, waiting.pop(client)
 
 
-def _added(running: S | None, value: S) -> S:
-    if isinstance(value, Update):
-        value = value.in_float64()  # type: ignore[assignment]
-    return value if running is None else running + value
+class _RunningUpdate:
+    """The sum so far of updates: a running total of all their tensors, and of their numbers."""
+
+    def __init__(self, tensors: RunningTotal) -> None:
+        self._tensors = tensors
+        self._num_clients = self._num_bytes = 0
+
+    def add(self, client: str, update: Update) -> None:
+        parts = {
+            f"{part}|{name}": tensor
+            for part in ("weighted_delta", "weight", "extras")
+            for name, tensor in getattr(update, part).items()
+        }
+        for number in ("loss", "loss_weight"):
+            parts[number] = torch.tensor(getattr(update, number), dtype=torch.float64)
+        self._tensors.add(client, parts)
+        self._num_clients += update.num_clients
+        self._num_bytes += update.num_bytes
+
+    def update(self) -> Update:
+        """The total; the running one ends with it."""
+        summed = self._tensors.value()
+
+        def part(own: str) -> NamedTensors:
+            start = f"{own}|"
+            named = {n.removeprefix(start): t for n, t in summed.items() if n.startswith(start)}
+            return NamedTensors(named)
+
+        return Update(
+            part("weighted_delta"),
+            part("weight"),
+            part("extras"),
+            self._num_clients,
+            float(summed["loss"]),
+            float(summed["loss_weight"]),
+            self._num_bytes,
+        )
 
 
 def scalar_weight(model: Mapping[str, Tensor], weight: float) -> NamedTensors:

@@ -83,12 +83,18 @@ class BootstrapRequest(Request[BootstrapSums]):
     posterior: Posterior | None = None
 
     def answer(self, client: Client) -> BootstrapSums:
-        exams = client.parts[self.part]
-        scores = _scores(client, self.model, self.part, self.posterior, self.calibration)
-        seed = derive_seed(self.seed, "bootstrap", client.name)
+        exams, scores, seed = client.parts[self.part], self.scores(client), self.seed_of(client)
         return replicate_sums(
             scores, exams.target, exams.known, exams.patient, self.replicates, seed
         )
+
+    def scores(self, client: Client) -> npt.NDArray[Any]:
+        """Scores (N, L) that the client counts; they stay with it."""
+        return _scores(client, self.model, self.part, self.posterior, self.calibration)
+
+    def seed_of(self, client: Client) -> int:
+        """The seed of the client's own weights."""
+        return derive_seed(self.seed, "bootstrap", client.name)
 
 
 def _scores(

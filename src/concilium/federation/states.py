@@ -27,8 +27,10 @@ class ClientState:
     """What a client remembers between rounds. It never leaves the client.
 
     ``extras`` is its algorithm's memory; ``private`` the tensors of the network that stay at home
-    (``federation.sharing``), as its last training left them.
+    (``federation.sharing``), as its last training left them; ``residual`` what a compression of its
+    updates has not sent yet (``compressions.contract``), in units of the delta.
     """
 
     extras: NamedTensors = field(default_factory=lambda: NamedTensors({}))
     private: NamedTensors = field(default_factory=lambda: NamedTensors({}))
+    residual: NamedTensors = field(default_factory=lambda: NamedTensors({}))

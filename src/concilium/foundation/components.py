@@ -33,6 +33,7 @@ KINDS = (
     "weightings",
     "heads",
     "samplings",
+    "compressions",
     "algorithms",
     "runtimes",
 )

@@ -3,7 +3,7 @@
 P(score of a positive > that of a negative) + ½ P(equal): the normalised Mann-Whitney statistic,
 James Hanley and Barbara McNeil, The Meaning and Use of the Area under a Receiver Operating
 Characteristic (ROC) Curve, Radiology 1982. ``evaluation.histograms.ties`` bounds what the bins
-cost.
+cost; on the bins of ``evaluation.exact_ranks`` they cost nothing.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from concilium.evaluation.sums import EvaluationSums
 from concilium.metrics.contract import Metric
 
 
-def area_under_roc(
-    positives: npt.NDArray[np.integer], negatives: npt.NDArray[np.integer]
-) -> Floats:
-    """AUROC (…) of histograms (…, B) by ascending score; NaN without positives or negatives."""
+def area_under_roc(positives: npt.NDArray[np.number], negatives: npt.NDArray[np.number]) -> Floats:
+    """AUROC (…) of histograms (…, B) by ascending score; NaN without positives or negatives.
+
+    Entries are numbers or weights ≥ 0.
+    """
     up_to = np.cumsum(negatives, axis=-1, dtype=np.float64)
     below = up_to - negatives / 2
     won = np.einsum("...b,...b->...", positives, below)

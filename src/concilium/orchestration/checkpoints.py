@@ -140,6 +140,7 @@ def _tensors(progress: Progress) -> dict[str, Tensor]:
     for place, state in enumerate(progress.client_states.values()):  # a name may hold any letter
         groups[f"client/{place}"] = state.extras
         groups[f"private/{place}"] = state.private
+        groups[f"residual/{place}"] = state.residual
     return {
         f"{group}|{name}": tensor.contiguous()
         for group, tensors in groups.items()
@@ -181,7 +182,9 @@ def _progress(manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Pro
         ),
         best,
         {
-            client: ClientState(group(f"client/{place}"), group(f"private/{place}"))
+            client: ClientState(
+                *(group(f"{kind}/{place}") for kind in ("client", "private", "residual"))
+            )
             for place, client in enumerate(manifest["clients"])
         },
         tuple(manifest["history"]),

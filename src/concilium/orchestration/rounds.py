@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from concilium.algorithms.contract import Algorithm
-from concilium.federation.messages import Update, total
+from concilium.federation.messages import total
+from concilium.federation.running_total import Arithmetic
 from concilium.federation.states import ServerState
 from concilium.foundation.checks import at_least, fraction
 from concilium.foundation.errors import DivergenceError
@@ -28,7 +29,8 @@ class Schedule:
     """How many rounds, who takes part, and how often one looks.
 
     ``participation`` is the fraction of clients in a round; ``sampling`` says which they are, and
-    ``seed`` draws them; ``evaluate_every`` looks after every so many rounds and after the last.
+    ``seed`` draws them; ``evaluate_every`` looks after every so many rounds and after the last;
+    ``arithmetic`` adds the updates up.
     """
 
     rounds: int
@@ -37,6 +39,7 @@ class Schedule:
     checkpoint_every: int = 1
     seed: int = 0
     sampling: Sampling = field(default_factory=Uniform)
+    arithmetic: Arithmetic = "float"
 
     def __post_init__(self) -> None:
         at_least(0, rounds=self.rounds)
@@ -91,7 +94,7 @@ def _one_round(
     server = progress.server
     broadcast = algorithm.broadcast(server)
     asked = schedule.cohort(runtime, sizes, server.round)
-    summed = total(runtime.train(broadcast, asked), asked)
+    summed = total(runtime.train(broadcast, asked), asked, schedule.arithmetic)
     server = algorithm.server_update(server, summed)
     if not all(bool(tensor.isfinite().all()) for tensor in server.model.values()):
         raise DivergenceError(f"the model is not finite after round {server.round}")
@@ -100,7 +103,7 @@ def _one_round(
         "cohort": list(asked),
         "loss": summed.mean_loss(),
         "bytes_down": len(asked) * broadcast.num_bytes(),
-        "bytes_up": len(asked) * _bytes_up(summed),
+        "bytes_up": summed.num_bytes,
     }
     last = server.round == schedule.rounds
     if server.round % schedule.evaluate_every == 0 or last:
@@ -115,12 +118,6 @@ def _one_round(
         history=(*progress.history, record),
     )
     return after, record
-
-
-def _bytes_up(summed: Update) -> int:
-    """Bytes of one client's update as it travels (float32; the total is kept in float64)."""
-    tensors = (summed.weighted_delta, summed.weight, summed.extras)
-    return sum(tensor.num_bytes() for tensor in tensors) // 2
 
 
 def _better(best: Best | None, server: ServerState, record: Record) -> Best | None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from concilium.data.patients import Patients
+from concilium.data.rows import rows_of_each
 from concilium.data.table import ExamTable
 from concilium.foundation import components
 from concilium.foundation.checks import at_least
@@ -71,20 +72,23 @@ def refill(
     nobody is moved twice. Raises DataError where the images do not suffice.
     """
     hospital = hospital.copy()
-    movable = np.ones(len(hospital), bool)
+    movable = [own.tolist() for own in rows_of_each(hospital, num_clients)]
+    left = np.bincount(hospital, minlength=num_clients)  # of those who are movable
+    patients = left.copy()
     sizes = np.bincount(hospital, images, num_clients)
     while sizes.min() < min_images:
-        several = np.bincount(hospital, minlength=num_clients) > 1
-        possible = several & (np.bincount(hospital[movable], minlength=num_clients) > 0)
+        possible = (patients > 1) & (left > 0)
         largest = int(np.where(possible, sizes, -1).argmax())
         if not possible.any() or sizes[largest] <= min_images:
             what = f"{images.sum()} images do not give {num_clients} hospitals {min_images} each"
             raise DataError(Problem("split", what, "lower min_images or the number of hospitals"))
-        moved = generator.choice(np.flatnonzero(movable & (hospital == largest)))
+        moved = movable[largest].pop(generator.choice(left[largest]))
+        left[largest] -= 1
+        patients[largest] -= 1
         sizes[largest] -= images[moved]
-        hospital[moved] = sizes.argmin()
-        sizes[hospital[moved]] += images[moved]
-        movable[moved] = False
+        hospital[moved] = smallest = int(sizes.argmin())
+        patients[smallest] += 1
+        sizes[smallest] += images[moved]
     return hospital
 
 

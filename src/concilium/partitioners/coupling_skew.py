@@ -54,7 +54,7 @@ class CouplingSkew(Partitioner):
         free = hospital < 0
         counts = np.hstack([together, strata(table, patients)])
         wanted = np.repeat(counts.sum(0)[None] / num_clients, num_clients, axis=0)
-        for k in range(num_clients):
+        for k in np.unique(hospital[~free]):
             wanted[k] -= counts[hospital == k].sum(0)
         wanted[:, : len(self.pairs)] = self._pairs_left(together[free].sum(0), num_clients)
         hospital[free] = deal(counts[free], wanted, generator, len(self.pairs), one_by_one=True)

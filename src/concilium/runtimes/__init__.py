@@ -1,1 +1,1 @@
-"""What carries questions to the clients and answers back. One file, one runtime."""
+"""How the clients of one machine are run: one file, one way. All give the same answers."""

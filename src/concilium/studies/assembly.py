@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 
 from concilium.algorithms.contract import Algorithm
+from concilium.compressions.contract import Compression
 from concilium.data.augmentation import Augmentation
 from concilium.data.dataset import Dataset
 from concilium.foundation import components
@@ -27,6 +28,8 @@ from concilium.networks._weights import load_weights
 from concilium.networks.contract import Network
 from concilium.orchestration.phases import Recipe
 from concilium.orchestration.rounds import Schedule
+from concilium.runtimes.contract import LocalRuntime
+from concilium.runtimes.parallel import num_cores
 from concilium.studies.configuration import PRESETS, Choice, MethodSettings, Study
 from concilium.studies.extraction import with_features
 from concilium.studies.label_checks import columns_of
@@ -35,7 +38,6 @@ from concilium.training.optimizers import OptimizerSettings
 from concilium.weightings.contract import Weighting
 
 T = TypeVar("T")
-TABLES = ("data", "split", "network", "training", "methods")  # of a study file, with choices
 
 LABELS_OF_DATA = (
     "; `labels` in [data] keeps some of the labels that the source gives, in this order: which "
@@ -53,6 +55,7 @@ class Method:
     algorithm: Algorithm
     weighting: Weighting
     head: Head | None
+    compression: Compression | None
 
     @property
     def scores_are_saved(self) -> bool:
@@ -95,41 +98,6 @@ def _absolute(value: Any, base: Path) -> Any:
     return str(expand(str(value), base)) if value else value
 
 
-def check(study: Study, file: str, tables: Sequence[str] = TABLES) -> None:
-    """Build every choice in some tables of a study once. Raises StudyError with every mistake."""
-    problems: list[Problem] = []
-
-    def attempt(where: str, build: Callable[[], object]) -> None:
-        if where.partition(".")[0] not in tables:
-            return
-        try:
-            build()
-        except InputError as error:
-            problems.extend(
-                replace(p, where=f"{file}, {where}" + (f": {p.where}" if p.where else ""))
-                for p in error.problems
-            )
-
-    attempt("data.source", lambda: make("sources", study.data.source))
-    attempt("split.partitioner", lambda: make("partitioners", study.split.partitioner))
-    attempt("network", lambda: make("networks", study.network.architecture))
-    attempt("training", lambda: training_of(study, study.training.learning_rates[0]))
-    attempt("training.sampling", lambda: make("samplings", study.training.sampling))
-    for name, settings in study.methods.items():
-        attempt(
-            f"methods.{name}",
-            lambda n=name, s=settings: method_of(n, s).algorithm.check(optimizer_of(study)),  # type: ignore[misc]
-        )
-    attempt("split.fractions", lambda: _check_fractions(study.split.fractions))
-    if problems:
-        raise StudyError(problems)
-
-
-def _check_fractions(fractions: tuple[float, ...]) -> None:
-    if abs(sum(fractions) - 1) > 1e-6:
-        raise StudyError(f"{fractions} do not add up to 1")
-
-
 def method_of(name: str, settings: MethodSettings) -> Method:
     """The objects of a method. Raises ComponentError with every mistake in its settings."""
     problems = _without_settings(name, settings)
@@ -140,7 +108,7 @@ def method_of(name: str, settings: MethodSettings) -> Method:
         except InputError as error:
             problems.extend(error.problems)
 
-    head = settings.head
+    head, compression = settings.head, settings.compression
     method = Method(
         name,
         settings,
@@ -148,6 +116,7 @@ def method_of(name: str, settings: MethodSettings) -> Method:
         build("algorithms", settings.algorithm),
         build("weightings", settings.weighting),
         None if head is None or head.name == "none" else build("heads", head),
+        None if compression is None else build("compressions", compression),
     )
     if not problems and method.head is not None and not scores_are_logits(method.loss):
         what = f"an exact head gives log-odds of each label, not the scores of {settings.loss.name}"
@@ -228,7 +197,9 @@ def training_of(study: Study, learning_rate: float) -> LocalTraining:
     own = study.training
     optimizer = optimizer_of(study, learning_rate)
     augmentation = components.construct(Augmentation, "augmentation", own.augmentation)
-    return LocalTraining(own.local_epochs, own.batch_size, optimizer, augmentation, own.clip_norm)
+    return LocalTraining(
+        own.local_epochs, own.batch_size, optimizer, augmentation, own.clip_norm, own.precision
+    )
 
 
 def encoder_of(study: Study, dataset: Dataset) -> Network:
@@ -253,6 +224,15 @@ def _built(choice: Choice, study: Study, dataset: Dataset, weights: str, seed: i
     return network.to(device_of(study))
 
 
+def runtime_of(study: Study) -> LocalRuntime:
+    """How the hospitals of a job are run; jobs side by side share the cores of the machine."""
+    choice = study.training.runtime
+    if choice == Choice(name="parallel"):
+        choice = Choice(name="parallel", workers=max(1, num_cores() // study.workers))
+    runtime: LocalRuntime = make("runtimes", choice)
+    return runtime
+
+
 def device_of(study: Study) -> torch.device:
     """Where clients compute: "auto" is a GPU where there is one."""
     name = study.training.device
@@ -275,6 +255,7 @@ def recipe_of(
             own.checkpoint_every,
             seed=derive_seed(seed, "cohorts"),
             sampling=make("samplings", own.sampling),
+            arithmetic=own.sum,
         ),
         own.keep if method.settings.shares == "all" else "last",
         method.head,

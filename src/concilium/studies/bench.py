@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -11,6 +11,7 @@ import torch
 
 from concilium.data.dataset import Dataset, Exams
 from concilium.evaluation.thresholds import at_specificity
+from concilium.federation.client import Client
 from concilium.federation.requests import StatisticsRequest
 from concilium.federation.sharing import private, travelling
 from concilium.foundation.files import file_name
@@ -21,6 +22,7 @@ from concilium.networks.contract import Network
 from concilium.orchestration.checkpoints import Checkpoints
 from concilium.orchestration.observers import Observer
 from concilium.orchestration.phases import (
+    Operation,
     Recipe,
     ThresholdRule,
     asking,
@@ -28,7 +30,7 @@ from concilium.orchestration.phases import (
     operate,
     posterior_of,
 )
-from concilium.runtimes.in_process import InProcess
+from concilium.runtimes.contract import Simulation
 from concilium.studies import assembly, hospitals
 from concilium.studies.configuration import Study, digest_of
 from concilium.studies.results import Plain, describe, mean_of
@@ -39,6 +41,15 @@ Look = Callable[[NamedTensors, int, ScoreMeaning], Plain]
 Private = Mapping[str, NamedTensors]
 """What stays at home, by hospital."""
 NOTHING: Private = MappingProxyType({})
+
+
+Beside = Callable[[NamedTensors, Operation, Sequence[Client], int], Plain]
+"""What a simulation, which has all exams, adds to a description; the number is of replicates."""
+
+
+def nothing_beside(*_: object) -> Plain:
+    """Nothing but what a federation finds."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -131,7 +142,7 @@ class Bench:
         """Where the tensors of a hospital stand that did not travel."""
         return self.folder / f"private-{file_name(hospital)}.safetensors"
 
-    def runtime(self, parts: Parts, learning_rate: float, private: Private = NOTHING) -> InProcess:
+    def runtime(self, parts: Parts, learning_rate: float, private: Private = NOTHING) -> Simulation:
         """A runtime over the clients that hold these exams, with what each of them kept at home."""
         training = assembly.training_of(self.study, learning_rate)
         clients = hospitals.clients_of(
@@ -142,11 +153,13 @@ class Bench:
             self.job.seed,
             lambda hospital: private.get(hospital, self.at_home),
         )
-        return InProcess(clients, self.method.algorithm, self.method.weighting)
+        method = self.method
+        runtime = assembly.runtime_of(self.study)
+        return runtime.over(clients, method.algorithm, method.weighting, method.compression)
 
     def checkpoints(self, name: str, learning_rate: float) -> Checkpoints:
         """The checkpoints of one training; another study's are refused."""
-        own = self.study.model_dump(mode="json", exclude={"title", "workers", "methods", "seeds"})
+        own = self.study.what_changes_results(without=("methods", "seeds"))
         method = self.method.settings.model_dump(mode="json")
         digest = digest_of([own, method, self.job.seed, self.job.fold, name, learning_rate])
         folder = self.folder / f"rate-{learning_rate!r}" / file_name(name) / "checkpoints"
@@ -162,11 +175,17 @@ def saved_meaning(scores: ScoreMeaning, num_labels: int) -> NamedTensors:
     return NamedTensors({"evidence": evidence, "coupling": coupling})
 
 
-def looking(bench: Bench, parts: Parts, rule: ThresholdRule, private: Private = NOTHING) -> Look:
+def looking(
+    bench: Bench,
+    parts: Parts,
+    rule: ThresholdRule,
+    private: Private = NOTHING,
+    beside: Beside = nothing_beside,
+) -> Look:
     """How a model that was trained on ``parts`` is described on the test parts of all hospitals.
 
     The label prior comes from the training parts of ``parts``, calibration and thresholds from
-    their validation parts, by the ``rule``.
+    their validation parts, by the ``rule``. What is found ``beside`` stands in the description.
     """
     rate = bench.study.training.learning_rates[0]  # no step is taken: it has no say
     own = bench.runtime(parts, rate, private)
@@ -180,7 +199,8 @@ def looking(bench: Bench, parts: Parts, rule: ThresholdRule, private: Private = 
         operation = operate(model, ask, rule, posterior)
         found = assess(model, operation, everybody, bench.recipe, replicates, bench.job.seed)
         labels = bench.dataset.table.schema.names
-        return describe(found, operation, labels, groups, bench.study.evaluation.min_positives)
+        sums = describe(found, operation, labels, groups, bench.study.evaluation.min_positives)
+        return {**sums, **beside(model, operation, everybody.members, replicates)}
 
     return look
 

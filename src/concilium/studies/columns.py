@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -219,11 +220,12 @@ def columns() -> dict[str, Column]:
 
 def metric_columns() -> tuple[Column, ...]:
     """The mean over labels of every file of the folder of metrics, from what it declares."""
-    return tuple(_of_metric(name) for name in components.names("metrics"))
+    names = components.names("metrics")
+    return tuple(_of_metric(name, components.find("metrics", name)) for name in names)
 
 
-def _of_metric(name: str) -> Column:
-    metric: type[Metric] = components.find("metrics", name)
+@cache
+def _of_metric(name: str, metric: type[Metric]) -> Column:
     _, high = metric.range
     return _at(
         METRIC + name,

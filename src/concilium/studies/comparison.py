@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from concilium.foundation.checks import one_of, suggestion
 from concilium.foundation.errors import Problem, StudyError
@@ -208,7 +208,7 @@ def _t_interval(gaps: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, flo
     if len(gaps) < MIN_PAIRS:
         return NAN, NAN
     error = float(gaps.std(ddof=1)) / math.sqrt(len(gaps))
-    reach = float(stats.t.ppf(0.975, len(gaps) - 1)) * error
+    reach = float(stdtrit(len(gaps) - 1, 0.975)) * error
     return float(gaps.mean()) - reach, float(gaps.mean()) + reach
 
 

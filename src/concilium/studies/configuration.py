@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from concilium.federation.running_total import Arithmetic
 from concilium.federation.sharing import Sharing
+from concilium.foundation import components
 from concilium.joint.inference import PriorChoice
+from concilium.training.local import Precision
 
 
 class Settings(BaseModel):
@@ -82,7 +86,8 @@ class TrainingSettings(Settings):
     Several ``learning_rates`` are tried by EVERY method, which keeps the one with the best
     validation score. ``participation`` is the fraction of hospitals in a round, ``sampling`` says
     which they are. ``keep`` = "best" takes the round with the best validation score, "last" the
-    last one.
+    last one. ``runtime`` says how the hospitals of one job are run on this machine; ``precision``
+    is that of forward and backward passes; ``sum`` how the server adds updates up.
     """
 
     rounds: int = Field(20, ge=0)
@@ -100,6 +105,9 @@ class TrainingSettings(Settings):
     evaluate_every: Count = 1
     checkpoint_every: Count = 1
     device: Literal["cpu", "cuda", "auto"] = "cpu"
+    precision: Precision = "float32"
+    runtime: Named = Choice(name="parallel")
+    sum: Arithmetic = "float"
 
 
 class EvaluationSettings(Settings):
@@ -135,6 +143,7 @@ class MethodSettings(Settings):
     sharing: Sharing = "all"
     head: Named | None = None
     prior: PriorChoice = "none"
+    compression: Named | None = None
 
     @property
     def shares(self) -> Sharing:
@@ -167,18 +176,24 @@ class Study(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
 
     def digest(self) -> str:
-        """SHA-256 of all that changes a result (so not of title and workers)."""
-        return digest_of(self.model_dump(mode="json", exclude={"title", "workers"}))
+        """SHA-256 of all that changes a result."""
+        return digest_of(self.what_changes_results())
+
+    def what_changes_results(self, without: Collection[str] = ()) -> dict[str, Any]:
+        """Plain values of all settings but title, workers, and a runtime that rounds as any does."""
+        values = self.model_dump(mode="json", exclude={"title", "workers", *without})
+        runtime: Any = components.find("runtimes", self.training.runtime.name)
+        if runtime.exact:
+            del values["training"]["runtime"]
+        return values
 
 
 def changes(before: Study, after: Study) -> list[str]:
     """Dotted names of what finished jobs of a study would no longer agree with.
 
-    Title and workers change no result; seeds and methods may come and go; a method that both have
-    must be the same.
+    Seeds and methods may come and go; a method that both have must be the same.
     """
-    free = {"title", "workers", "seeds", "methods"}
-    old, new = (study.model_dump(mode="json", exclude=free) for study in (before, after))
+    old, new = (study.what_changes_results(("seeds", "methods")) for study in (before, after))
     found = _differences(old, new, "")
     for name in before.methods.keys() & after.methods.keys():
         own, other = (study.methods[name].model_dump(mode="json") for study in (before, after))

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from concilium.data.dataset import Dataset
+from concilium.data.rows import rows_of_each
 from concilium.data.shifts import describe_shifts
 from concilium.data.splits import (
     PARTS,
     Disjointness,
     Split,
     check_disjoint,
-    disjointness,
     fold_by_patient,
     split_by_column,
     split_by_patient,
@@ -44,6 +44,16 @@ class Division:
         mine = (self.partition.client == client) & (self.split.part == PARTS.index(part))
         return np.flatnonzero(mine)
 
+    def rows_of_all(self) -> list[dict[str, npt.NDArray[np.intp]]]:
+        """Row numbers of every hospital by part, as ``rows`` gives them, in one pass."""
+        number = len(PARTS)
+        group = self.partition.client * number + self.split.part
+        each = rows_of_each(group, len(self.partition.clients) * number)
+        return [
+            dict(zip(PARTS, each[start : start + number], strict=True))
+            for start in range(0, len(each), number)
+        ]
+
 
 def divide(dataset: Dataset, study: Study, seed: int, fold: int = 0) -> Division:
     """The division of a study for a seed and a fold; patients are whole in both ways.
@@ -58,24 +68,27 @@ def divide(dataset: Dataset, study: Study, seed: int, fold: int = 0) -> Division
         split = fold_by_patient(table, own.folds, fold, fraction, derive_seed(seed, "split"))
     else:
         split = split_by_patient(table, own.fractions, derive_seed(seed, "split"))
-    check_disjoint(split, table)
+    proof = check_disjoint(split, table)
     partitioner = components.build("partitioners", own.partitioner.name, own.partitioner.settings)
     partition = partitioner(table, own.hospitals, derive_seed(seed, "partition"))
-    division = Division(seed, split, partition, disjointness(split, table))
+    division = Division(seed, split, partition, proof)
     _check_hospitals(division)
     return division
 
 
 def _check_hospitals(division: Division) -> None:
     """Raise DataError that names every hospital without an image in the training part."""
+    clients = division.partition.clients
+    training = division.partition.client[division.split.part == PARTS.index("train")]
+    images = np.bincount(training, minlength=len(clients))
     problems = [
         Problem(
             f"seed {division.seed}, {name}",
             "has no training image",
             "ask for fewer hospitals, a milder skew, or a larger training part",
         )
-        for k, name in enumerate(division.partition.clients)
-        if not len(division.rows(k, "train"))
+        for name, number in zip(clients, images.tolist(), strict=True)
+        if number == 0
     ]
     if problems:
         raise DataError(problems)

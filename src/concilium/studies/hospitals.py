@@ -26,10 +26,12 @@ def parts_of(
     """The exams of every hospital and part; images as its own machines would have made them."""
     target, known = resolve(dataset.table.states, policy)
     found: dict[str, dict[str, Exams]] = {}
-    for k, name in enumerate(division.partition.clients):
+    for k, (name, own) in enumerate(
+        zip(division.partition.clients, division.rows_of_all(), strict=True)
+    ):
         found[name] = {}
         for part in division.parts:
-            rows = division.rows(k, part)
+            rows = own[part]
             heard = known[rows]
             if part != "test":  # what a hospital never annotates, it has no labels to train on
                 heard = heard & division.partition.annotated[k]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,9 +21,10 @@ from concilium.foundation.named_tensors import NamedTensors
 from concilium.joint.inference import ScoreMeaning
 from concilium.orchestration.observers import silent
 from concilium.studies import assembly, hospitals
-from concilium.studies.bench import Bench, Job, looking, of_hospitals
+from concilium.studies.bench import Bench, Beside, Job, looking, nothing_beside, of_hospitals
 from concilium.studies.configuration import Study
 from concilium.studies.division import divide
+from concilium.studies.exact_values import exact_values
 from concilium.studies.results import Plain
 from concilium.studies.run import check_data, study_of
 
@@ -65,11 +67,14 @@ class OperatingPoint:
         return f"{self.kind} {self.value:g}"
 
 
-def evaluate_again(run: Path, job: Job, cache: Path, point: OperatingPoint | None) -> Plain:
+def evaluate_again(
+    run: Path, job: Job, cache: Path, point: OperatingPoint | None, exact: bool = False
+) -> Plain:
     """The test of a finished job at an operating point, None for the study's own.
 
-    Thresholds and calibration come from the validation parts. Raises StudyError for a job that the
-    study does not have or that is not finished.
+    Thresholds and calibration come from the validation parts. ``exact``: with AUROC and AP from
+    exact ranks of all test exams beside those of the histograms, as ``exact_values`` says. Raises
+    StudyError for a job that the study does not have or that is not finished.
     """
     study = study_of(run)
     check_job(study, job, run)
@@ -80,8 +85,12 @@ def evaluate_again(run: Path, job: Job, cache: Path, point: OperatingPoint | Non
     bench = Bench.of(study, job, dataset, parts, run, silent)
     replicates = study.evaluation.bootstrap
     private = _read_private(bench)
+    beside: Beside = nothing_beside
+    if exact:
+        few = study.evaluation.min_positives
+        beside = partial(exact_values, seed=job.seed, min_positives=few)
     tests = {
-        name: looking(bench, own, point or bench.rule, private)(
+        name: looking(bench, own, point or bench.rule, private, beside)(
             _read_model(bench.model_file(name), bench.initial),
             replicates,
             read_meaning(bench, name),

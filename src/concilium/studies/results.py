@@ -10,13 +10,15 @@ import numpy.typing as npt
 
 from concilium.evaluation.averages import macro, macro_replicates
 from concilium.evaluation.bootstrap import BootstrapSums, interval
+from concilium.evaluation.histograms import ties
 from concilium.evaluation.sums import EvaluationSums
 from concilium.foundation import components
 from concilium.joint.inference import Posterior
 from concilium.labels.correlation import phi
 from concilium.labels.frequency_groups import FrequencyGroup
+from concilium.labels.statistics import LabelStatistics
 from concilium.metrics.auroc import area_under_roc
-from concilium.metrics.average_precision import mean_precision
+from concilium.metrics.average_precision import mean_precision, mean_precision_error
 from concilium.metrics.label_set_recall import set_recall
 from concilium.metrics.phi_gap import predicted_phi, total_phi_gap
 from concilium.orchestration.phases import Assessment, Operation
@@ -26,6 +28,7 @@ Plain = dict[str, Any]
 GROUPS = ("head", "medium", "tail")
 BY_HOSPITAL = ("auroc", "average_precision")
 CURVES = {"auroc": area_under_roc, "average_precision": mean_precision}
+BIN_ERRORS = {"auroc": ties, "average_precision": mean_precision_error}
 
 
 def measures(sums: EvaluationSums) -> dict[str, Values]:
@@ -59,6 +62,7 @@ def describe(
             group: {n: _macro(v, sums, min_positives, groups, group) for n, v in values.items()}
             for group in GROUPS
         },
+        "bin_error": _bin_errors(sums, min_positives),
         "intervals": _intervals(assessment.bootstrap, sums, min_positives),
         "label_sets": label_sets(sums, labels),
         "exams": exams(sums),
@@ -173,15 +177,34 @@ def _macro(
     return macro(values, sums.statistics, min_positives, chosen)._asdict()
 
 
+def _bin_errors(sums: EvaluationSums, min_positives: int) -> Plain:
+    """How far exact ranks can lie from what the histograms say: per label, and for the macro."""
+    errors = {name: error(sums.positives, sums.negatives) for name, error in BIN_ERRORS.items()}
+    return {
+        name: {"labels": own, "macro": macro(own, sums.statistics, min_positives).mean}
+        for name, own in errors.items()
+    }
+
+
 def _intervals(bootstrap: BootstrapSums | None, sums: EvaluationSums, min_positives: int) -> Plain:
-    """95 % percentile intervals of AUROC and AP over replicates, per label and for the macro."""
     if bootstrap is None:
         return {}
+    values = {name: bootstrap.values(curve) for name, curve in CURVES.items()}
+    return intervals_of(values, sums.statistics, min_positives)
+
+
+def intervals_of(
+    values: Mapping[str, Values], statistics: LabelStatistics, min_positives: int
+) -> Plain:
+    """95 % percentile intervals over replicates, of values (R, L) by name and of their macro."""
     found: Plain = {}
-    for name, curve in CURVES.items():
-        values = bootstrap.values(curve)  # (R, L)
-        own = interval(values)
-        found[name] = {"low": own.low, "high": own.high, "undefined": own.num_undefined}
-        whole = interval(macro_replicates(values, sums.statistics, min_positives))
-        found[name]["macro"] = [float(whole.low), float(whole.high)]
+    for name, own in values.items():
+        low, high, undefined = interval(own)
+        whole = interval(macro_replicates(own, statistics, min_positives))
+        found[name] = {
+            "low": low,
+            "high": high,
+            "undefined": undefined,
+            "macro": [float(whole.low), float(whole.high)],
+        }
     return found

@@ -27,9 +27,9 @@ from concilium.foundation.files import plain, write_atomically, write_json
 from concilium.orchestration.checkpoints import environment
 from concilium.orchestration.observers import Event, Observer
 from concilium.studies import assembly, hospitals
-from concilium.studies.bench import Job
+from concilium.studies.bench import Job, Parts
 from concilium.studies.configuration import Study, changes
-from concilium.studies.division import divide, save_division
+from concilium.studies.division import Division, divide, save_division
 from concilium.studies.job import run_job
 from concilium.studies.label_checks import check_labels
 from concilium.studies.side_by_side import in_processes
@@ -64,43 +64,72 @@ def run_study(
     description = describe_data(study, dataset)
     check_data(run, description["digest"])
     jobs = jobs_of(study)
-    divisions = {
-        division_folder(run, job): divide(dataset, study, job.seed, job.fold)
-        for job in one_each_division(study)
-    }
+    workplace = Workplace(study, dataset, run)
+    divided = [(job, workplace.division(job)) for job in one_each_division(study)]
     with locked(run):
         _open_folder(study, text, run, resume)
         write_json(run / "data.json", description)
-        for folder, division in divisions.items():
-            save_division(folder, dataset, division)
+        for job, division in divided:
+            save_division(division_folder(run, job), dataset, division)
         waiting = [job for job in jobs if _result(job, run) is None]
         if study.workers > 1 and len(waiting) > 1:
-            in_processes(work, waiting, (run, cache), study.workers, observer)
+            in_processes(partial(Workplace.of, run, cache), waiting, study.workers, observer)
         else:
             for job in waiting:
-                work(job, run, cache, partial(observer, job))
+                workplace.do(job, partial(observer, job))
         results = read_results(run, jobs)
         write_json(run / "results.json", results)
         return results
 
 
-def work(job: Job, run: Path, cache: Path, observer: Observer) -> None:
-    """Do one job of the study in a run folder, and commit its result."""
-    torch.set_num_threads(1)
-    study = study_of(run)
-    dataset = assembly.load_data(study, cache)
-    division = divide(dataset, study, job.seed, job.fold)
-    parts = hospitals.parts_of(dataset, division, assembly.policy_of(study))
-    try:
-        result = plain(run_job(study, job, dataset, parts, run, observer))
-    except InputError as error:
-        where = f"methods.{job.method}"
-        raise StudyError(
-            [replace(p, where=f"{where}, {p.where}" if p.where else where) for p in error.problems]
-        ) from None
-    lines = "".join(json.dumps(record) + "\n" for record in result["history"])
-    write_atomically(job.folder(run) / "history.jsonl", lines.encode())
-    write_json(job.folder(run) / "result.json", result)
+class Workplace:
+    """What the jobs of one process share: the data, who holds what, the exams of a seed. Final.
+
+    Each is made once, however many methods work on it.
+    """
+
+    def __init__(self, study: Study, dataset: Dataset, run: Path) -> None:
+        self._study, self._dataset, self._run = study, dataset, run
+        self._divisions: dict[tuple[int, int], Division] = {}
+        self._laid_out: tuple[Division, Parts] | None = None
+
+    @staticmethod
+    def of(run: Path, cache: Path) -> Workplace:
+        """That of a run folder which another process has opened."""
+        torch.set_num_threads(1)
+        study = study_of(run)
+        return Workplace(study, assembly.load_data(study, cache), run)
+
+    def division(self, job: Job) -> Division:
+        """Who holds what at the seed and fold of a job."""
+        place = job.seed, job.fold
+        if place not in self._divisions:
+            self._divisions[place] = divide(self._dataset, self._study, *place)
+        return self._divisions[place]
+
+    def do(self, job: Job, observer: Observer) -> None:
+        """Do one job of the study, and commit its result."""
+        parts = self._parts(self.division(job))
+        try:
+            result = plain(run_job(self._study, job, self._dataset, parts, self._run, observer))
+        except InputError as error:
+            where = f"methods.{job.method}"
+            problems = (
+                replace(p, where=f"{where}, {p.where}" if p.where else where)
+                for p in error.problems
+            )
+            raise StudyError(list(problems)) from None
+        lines = "".join(json.dumps(record) + "\n" for record in result["history"])
+        write_atomically(job.folder(self._run) / "history.jsonl", lines.encode())
+        write_json(job.folder(self._run) / "result.json", result)
+
+    def _parts(self, division: Division) -> Parts:
+        """The exams of every hospital; only those of one division are held at a time."""
+        if self._laid_out is None or self._laid_out[0] is not division:
+            self._laid_out = None  # before the next ones are made
+            policy = assembly.policy_of(self._study)
+            self._laid_out = division, hospitals.parts_of(self._dataset, division, policy)
+        return self._laid_out[1]
 
 
 def study_of(run: Path) -> Study:

@@ -5,41 +5,72 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from typing import Any
+from multiprocessing import connection, forkserver, resource_tracker
+from typing import TYPE_CHECKING, Any, Protocol
 
 from concilium.foundation.errors import ConciliumError
-from concilium.orchestration.observers import Event
-from concilium.studies.bench import Job
 
-WATCH_SECONDS = 0.5
-_told: Any = None  # the queue of this worker process, set once by _enter
+if TYPE_CHECKING:  # nothing heavy: the command line prepares before it imports torch
+    from concilium.orchestration.observers import Event, Observer
+    from concilium.studies.bench import Job
+
+# On Linux workers are forked from a process that has imported all they need and done nothing else
+# (torch's threads do not survive a fork, its modules do): so what takes 2 seconds is done once.
+# Elsewhere, where libraries of the system may not survive one, each worker imports by itself.
+START = "forkserver" if sys.platform == "linux" else "spawn"
+IMPORTED = "concilium.studies.run"
+
+# Of a worker process, set once by _enter and by the first job.
+_told: Any = None
+_opened: Callable[[], Workplace]
+_workplace: Workplace | None = None
+
+
+class Workplace(Protocol):
+    """Where one process does its jobs."""
+
+    def do(self, job: Job, observer: Observer) -> None:
+        """Do one of them."""
+
+
+def prepare() -> None:
+    """Begin to import what workers need, in another process, while this one goes on."""
+    if START != "forkserver":
+        return
+    forkserver.set_forkserver_preload([IMPORTED])
+    resource_tracker.ensure_running()  # would else be started below, and unmask
+    # Ctrl-C goes to all: the process inherits that it is deaf to it, and ends with this one.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def in_processes(
-    work: Callable[..., None],
+    opened: Callable[[], Workplace],
     jobs: Sequence[Job],
-    arguments: tuple[object, ...],
     workers: int,
     observer: Callable[[Job, Event], None],
 ) -> None:
-    """Do ``work(job, *arguments, tell)`` for every job; the first error ends all.
+    """Do every job, in each process at a workplace it has ``opened``; the first error ends all.
 
-    Processes are spawned, not forked (torch's threads do not survive a fork), and end by themselves
-    when this process dies.
+    Processes end by themselves when this one dies.
     """
-    context = multiprocessing.get_context("spawn")
+    prepare()
+    context = multiprocessing.get_context(START)
     told: Any = context.Queue()
     listener = threading.Thread(target=_listen, args=(told, observer), daemon=True)
     listener.start()
-    pool = ProcessPoolExecutor(workers, context, _enter, (told, os.getpid()))
+    pool = ProcessPoolExecutor(workers, context, _enter, (opened, told))
     try:
-        futures = [pool.submit(_do, work, job, arguments) for job in jobs]
+        futures = [pool.submit(_do, job) for job in jobs]
         for future in futures:
             future.result()
         told.put(None)
@@ -56,23 +87,26 @@ def in_processes(
         pool.shutdown(cancel_futures=True)
 
 
-def _enter(told: Any, parent: int) -> None:
-    global _told  # noqa: PLW0603  (a spawned process gets its queue in no other way)
-    _told = told
-    os.environ["OMP_NUM_THREADS"] = "1"
+def _enter(opened: Callable[[], Workplace], told: Any) -> None:
+    global _opened, _told  # noqa: PLW0603  (a new process gets them in no other way)
+    _opened, _told = opened, told
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent ends its workers
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
+def _end_with_parent() -> None:
     """End this process as soon as its parent is gone: nobody would collect what it does."""
-    while os.getppid() == parent:
-        time.sleep(WATCH_SECONDS)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
     os._exit(1)
 
 
-def _do(work: Callable[..., None], job: Job, arguments: tuple[object, ...]) -> None:
-    work(job, *arguments, partial(_tell, job))
+def _do(job: Job) -> None:
+    global _workplace  # noqa: PLW0603  (opened by the first job, so that its errors are told)
+    if _workplace is None:
+        _workplace = _opened()
+    _workplace.do(job, partial(_tell, job))
 
 
 def _tell(job: Job, event: Event) -> None:

@@ -1,0 +1,1 @@
+"""How an update is made smaller before it travels. One file, one compression."""
