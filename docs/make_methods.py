@@ -23,6 +23,7 @@ KINDS = {
     "algorithms": ("How hospitals learn one model", "methods.mine", "algorithm"),
     "weightings": ("How much say an update has", "methods.mine", "weighting"),
     "heads": ("Exact heads from sums", "methods.mine", "head"),
+    "compressions": ("What makes an update smaller", "methods.mine", "compression"),
     "samplings": ("Who takes part in a round", "training", "sampling"),
 }
 MEASURED: dict[str, Callable[[str], str]] = {"algorithms": algorithm_bytes, "heads": head_bytes}

@@ -38,10 +38,12 @@ class Runner:
     argument: str = ""
     peer: str = ""
 
+    def python(self) -> str:
+        return python_of(self.peer) if self.peer else sys.executable
+
     def run(self) -> Run:
-        python = python_of(self.peer) if self.peer else sys.executable
         words = [self.argument] if self.argument else []
-        return run([python, str(HERE / self.script), *words], LIMIT_SECONDS)
+        return run([self.python(), str(HERE / self.script), *words], LIMIT_SECONDS)
 
 
 OURS = Runner("**concilium, parallel, 2 workers**", "ours.py", "parallel")
@@ -84,23 +86,36 @@ MEGABYTES_TARGET = 450
 
 def measured(runners: list[Runner], alternations: int) -> tuple[Runs, dict[Runner, str]]:
     """Runs of each runner, one for each alternation, and why the others have none."""
-    runs: Runs = {runner: [] for runner in runners}
-    absent: dict[Runner, str] = {}
+    absent = not_installed(runners)
+    runs: Runs = {runner: [] for runner in runners if runner not in absent}
     for turn in range(alternations):
-        start = turn % len(runners)
-        for runner in runners[start:] + runners[:start]:
-            if runner in absent:
-                continue
+        for runner in rotated(list(runs), turn):
             try:
                 runs[runner].append(runner.run())
                 print(".", end="", file=sys.stderr, flush=True)
-            except CannotBeInstalledError as error:
-                absent[runner] = f"not installed: {error}"
             except FailedError as error:
                 absent[runner] = f"failed: {str(error).splitlines()[-1]}"
+                del runs[runner]
                 print(f"\n{runner.title}: {error}", file=sys.stderr)
     print(file=sys.stderr)
-    return {runner: own for runner, own in runs.items() if runner not in absent}, absent
+    return runs, absent
+
+
+def not_installed(runners: list[Runner]) -> dict[Runner, str]:
+    """Build what environments are missing before anything is measured; those that cannot be."""
+    absent = {}
+    for runner in runners:
+        try:
+            runner.python()
+        except CannotBeInstalledError as error:
+            absent[runner] = f"not installed: {error}"
+    return absent
+
+
+def rotated(runners: list[Runner], turn: int) -> list[Runner]:
+    """The same runners, another one first in every turn."""
+    start = turn % len(runners)
+    return runners[start:] + runners[:start]
 
 
 def ratios(runs: Runs, measure: Measure, other: Runner) -> list[float]:

@@ -89,8 +89,9 @@ def runtime_rounds(how: LocalRuntime, members: list[Client], clock: Clock) -> Na
 
 
 def runtimes() -> dict[str, LocalRuntime]:
-    """Those that run in this process."""
-    settings = {"in_process": {}, "parallel": {"workers": WORKERS}, "stacked": {}}
+    """Ours, as far as they are there."""
+    workers = {"workers": WORKERS}
+    settings = {"in_process": {}, "parallel": workers, "processes": workers, "stacked": {}}
     known = components.names("runtimes")
     return {n: components.build("runtimes", n, s) for n, s in settings.items() if n in known}
 

@@ -4,7 +4,7 @@
 
 Python's profiler, on one thread: what it costs falls on Python's own lines, not on torch's
 operators, so the shares of "the rest" are rather too large. Rounds after the first are measured.
-Then torch's profiler over the operators of one client's local epoch, in both memory orders.
+Then torch's profiler over the operators of local epochs, in both memory orders.
 """
 
 from __future__ import annotations
@@ -84,20 +84,22 @@ def print_shares(title: str, stats: pstats.Stats) -> None:
 
 
 OPERATORS = {"max-pooling": "max_pool", "convolutions": "conv", "linear layers": "mm"}
+EPOCHS = 10
 
 
 def print_operators(title: str, model: Model) -> None:
-    """Shares of a local epoch that torch's operators take by themselves, backward included."""
+    """Shares of local epochs that torch's operators take by themselves, backward included."""
     local_epoch(model, 0, 0)  # the first use of an operator sets it up
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        local_epoch(model, 0, 1)
+        for client in range(EPOCHS):
+            local_epoch(model, client, 1)
     own = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
     whole = sum(own.values())
     text = ", ".join(
         f"{sum(spent for name, spent in own.items() if part in name) / whole:.0%} {share}"
         for share, part in OPERATORS.items()
     )
-    print(f"{title}: {1e-3 * whole:.0f} ms a client; {text}")
+    print(f"{title}: {1e-3 * whole / EPOCHS:.0f} ms a client; {text}")
 
 
 def main() -> None:
@@ -105,7 +107,7 @@ def main() -> None:
     print_shares("CNN, 20 clients of 200 images", profiled(ours.hospitals(ours.cnn())))
     print_shares("mlp, 20 hospitals of 200 images", profiled(features.hospitals(features.mlp())))
     print_operators("operators, channel first", Model())
-    print_operators("operators, channel last", channels_last(Model()))
+    print_operators("operators, channel last", channels_last())
 
 
 if __name__ == "__main__":

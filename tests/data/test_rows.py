@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from concilium.data.rows import Rows, join
+from concilium.data.rows import Rows, join, rows_of_each
 
 ARRAY = np.arange(10)[:, None] * 11
 
@@ -27,3 +28,18 @@ def test_views_of_different_arrays_and_arrays_are_joined_in_their_order() -> Non
     first, second = Rows(ARRAY, np.array([7, 3])), Rows(other, np.array([5, 0]))
     joined = join([first, second, ARRAY[:2]])
     assert joined[np.arange(6)][:, 0].tolist() == [77, 33, 56, 1, 0, 11]
+
+
+@pytest.mark.parametrize("number", [1, 5, 300, 70_000])  # one, two and four bytes to sort by
+def test_the_rows_of_each_group_are_those_that_a_search_finds(number: int) -> None:
+    group = np.random.default_rng(0).integers(0, number, 200)
+    found = rows_of_each(group, number)
+    assert len(found) == number
+    for name in range(0, number, 1 + number // 300):
+        assert found[name].tolist() == np.flatnonzero(group == name).tolist()
+    assert sum(map(len, found)) == 200
+
+
+def test_groups_without_a_row_are_empty_wherever_they_stand() -> None:
+    found = rows_of_each(np.array([3, 1, 3]), 6)
+    assert [rows.tolist() for rows in found] == [[], [1], [], [0, 2], [], []]

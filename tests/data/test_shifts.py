@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,3 +115,27 @@ def test_it_names_no_patient() -> None:
     # 300 rows and 150 patients: nothing in the statement has a length that goes with them.
     text = json.dumps(statement_with_everything().to_json())
     assert max(len(part.split(",")) for part in text.replace("[", "]").split("]")) < 20
+
+
+class Watched(np.ndarray[Any, Any]):
+    """An array that counts how often all of it is compared or computed with."""
+
+    passes = 0
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        Watched.passes += 1
+        plain = [np.asarray(value) for value in inputs]
+        return getattr(ufunc, method)(*plain, **options)
+
+
+@pytest.mark.parametrize("num_clients", [3, 60])
+def test_the_table_is_not_searched_once_more_for_every_hospital(num_clients: int) -> None:
+    # A search of all images for each hospital is what made many hospitals slow.
+    table = some_table()
+    partition = dealt(table, num_clients)
+    watched = Partition(partition.clients, partition.client.view(Watched), partition.annotated)
+    Watched.passes = 0
+    assert watched.client.max() < num_clients and Watched.passes == 1  # it does count
+    shifts = describe_shifts(table, watched)
+    assert Watched.passes <= 4
+    np.testing.assert_array_equal(shifts.images, np.bincount(partition.client))

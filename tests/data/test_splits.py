@@ -20,6 +20,7 @@ from concilium.data.splits import (
     check_disjoint,
     disjointness,
     fold_by_patient,
+    folds_by_patient,
     split_by_column,
     split_by_patient,
     strata,
@@ -121,6 +122,14 @@ def test_the_test_parts_of_all_folds_are_the_table(validation: float) -> None:
         assert abs(positives - (table.states == 1).sum(0) / 4).max() < 2
 
 
+def test_all_folds_at_once_are_the_folds_one_by_one() -> None:
+    table = some_table()
+    of_row = folds_by_patient(table, 4, seed=7)
+    for fold in range(4):
+        split = fold_by_patient(table, 4, fold, 0.1, seed=7)
+        np.testing.assert_array_equal(split.rows("test"), np.flatnonzero(of_row == fold))
+
+
 def test_the_proof_counts_and_hashes_what_it_says() -> None:
     table = some_table()
     split = split_by_patient(table, FRACTIONS, 0)
@@ -164,7 +173,7 @@ def test_a_split_column_is_read_by_its_usual_names() -> None:
 
 def test_every_other_value_of_a_split_column_is_refused_with_its_count() -> None:
     schema, states = LabelSchema(("A",)), np.zeros((4, 1), np.int8)
-    column = np.array(["train", "holdout", "", "holdout"])
+    column = np.array(["train", "holdout", "", "Holdout "])
     table = ExamTable(schema, states, np.arange(4), {"part": column})
     with pytest.raises(DataError) as caught:
         split_by_column(table, "part")

@@ -10,6 +10,7 @@ from iterstrat.ml_stratifiers import IterativeStratification
 from concilium.data.stratification import deal
 
 Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 def some_patients(seed: int, number: int = 600, most_images: int = 6) -> Counts:
@@ -107,3 +108,67 @@ def test_another_generator_deals_otherwise_and_the_same_one_equally() -> None:
     parts = [deal(counts, wanted, np.random.default_rng(seed)) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(parts[0], parts[1])
     assert (parts[0] != parts[2]).any()
+
+
+# The dealing again, patient by patient in plain loops: slow, and easy to see through.
+
+
+def dealt_plainly(
+    counts: Counts, wanted: Floats, seed: int, num_first: int, one_by_one: bool
+) -> list[int]:
+    generator, totals, num_parts = np.random.default_rng(seed), counts.sum(0), len(wanted)
+    columns = sorted(range(counts.shape[1]), key=lambda c: (c >= num_first, totals[c]))
+    ties, need, part = generator.permutation(len(counts)), wanted.copy(), [-1] * len(counts)
+
+    def place(patient: int, k: int) -> None:
+        part[patient] = k
+        need[k] -= counts[patient]
+
+    for column in columns:
+        mine = [p for p, own in enumerate(counts) if column == next(c for c in columns if own[c])]
+        mine.sort(key=lambda p: ([bool(counts[p, c]) for c in columns], ties[p]))
+        share = wanted[:, column].clip(min=0)
+        share = share if share.any() else np.ones(num_parts)
+        for weight in sorted({int(counts[p, column]) for p in mine}, reverse=True):
+            block = [p for p in mine if counts[p, column] == weight]
+            if one_by_one or len(block) < 2 * num_parts:
+                for p in block:
+                    gain = need @ (counts[p] / np.maximum(totals, 1) ** 2.0)
+                    place(p, max((k for k in range(num_parts) if share[k]), key=gain.__getitem__))
+                continue
+            short = need[:, column].clip(min=0) * (share > 0)
+            quota = len(block) * (short if short.any() else share)
+            quota = quota / (short if short.any() else share).sum()
+            numbers, ordered = np.floor(quota).astype(int), generator.random(num_parts)
+            remainders = [quota[k] - numbers[k] if quota[k] else -1 for k in range(num_parts)]
+            largest = sorted(range(num_parts), key=lambda k: (-remainders[k], ordered[k]))
+            numbers[largest[: len(block) - numbers.sum()]] += 1
+            start = generator.random(num_parts)
+            places = [
+                ((i + start[k]) / numbers[k], k)
+                for k in range(num_parts)
+                for i in range(numbers[k])
+            ]
+            for p, (_, k) in zip(block, sorted(places), strict=True):
+                place(p, k)
+    return part
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+@pytest.mark.parametrize("num_first", [0, 2])
+@pytest.mark.parametrize("shares", [[0.7, 0.1, 0.2], [0.2] * 5, [0.5, 0.5, 0.0]])
+def test_it_deals_as_plain_loops_do(shares: list[float], num_first: int, one_by_one: bool) -> None:
+    for seed in range(3):
+        counts = some_patients(seed, 150)
+        wanted = evenly(counts, shares)
+        wanted[:, 3] = wanted[::-1, 3]  # another share of one column
+        generator = np.random.default_rng(seed)
+        part = deal(counts, wanted, generator, num_first, one_by_one)
+        assert part.tolist() == dealt_plainly(counts, wanted, seed, num_first, one_by_one)
+
+
+def test_more_columns_than_the_sorting_key_has_bits_are_dealt() -> None:
+    generator = np.random.default_rng(0)
+    counts = np.column_stack([generator.random((400, 80)) < 0.05, np.ones(400)]).astype(np.int64)
+    part = deal(counts, evenly(counts, [0.5, 0.5]), np.random.default_rng(0))
+    assert deviation(counts, part, [0.5, 0.5]).max() < 6  # of 20 a column, or 400

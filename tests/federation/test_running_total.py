@@ -177,6 +177,21 @@ def test_entries_are_rounded_to_the_nearest_unit(value: float, units: int) -> No
     assert encoded.dtype == torch.int64
 
 
+@given(st.lists(st.floats(-(2.0**30), 2.0**30, width=32), min_size=1, max_size=20))
+def test_float32_is_rounded_as_float64_and_as_python_are(values: list[float]) -> None:
+    """Scaling by a power of 2 loses nothing; Python's round is to the nearest, ties to even."""
+    single = torch.tensor(values)
+    expected = [round(value * 2**32) for value in values]
+    assert to_fixed_point(single).tolist() == expected
+    assert to_fixed_point(single.double()).tolist() == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64, torch.uint8])
+def test_other_types_are_added_up_as_numbers(dtype: torch.dtype) -> None:
+    """In float16 2^32 would be infinite."""
+    assert to_fixed_point(torch.tensor([3, 0, 7], dtype=dtype)).tolist() == [3 << 32, 0, 7 << 32]
+
+
 def test_a_mask_vanishes_from_the_total_though_sums_wrap_around() -> None:
     """What a secure sum will do: one client adds a random word, another subtracts it."""
     one, other = torch.tensor([1.5, -2.25]), torch.tensor([0.25, 1.0])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,6 +100,38 @@ def test_what_wraps_another_deals_as_that_one_does(name: str, table: ExamTable) 
     carriers = np.unique(table.patient[table.states[:, 4] == 1])
     same = ~np.isin(table.patient, carriers) if name == "specialist" else slice(None)
     np.testing.assert_array_equal(wrapped.client[same], base.client[same])
+
+
+def lines_run(work: Callable[[], object]) -> int:
+    """How many lines of our package Python runs for it; those inside NumPy do not count."""
+    number = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal number
+        if "concilium" not in Path(frame.f_code.co_filename).parts:
+            return None
+        number += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return number
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if name != "coupling_skew"])
+def test_no_line_is_run_again_for_every_patient_or_image(name: str) -> None:
+    # `coupling_skew` may: it places one patient after the other, by all that they carry.
+    small, large = some_table(0, 300), some_table(0, 2400)
+    partitioner = build(name)
+    few, many = (
+        lines_run(lambda of=of: partitioner(of, NUM_CLIENTS, 0))  # type: ignore[misc]
+        for of in (small, large)
+    )
+    assert few > 0 and many < few + 300  # there are 2,100 more patients, and 5,000 more images
 
 
 DROPPED_IN = '''

@@ -1,4 +1,4 @@
-"""No image is decoded twice: the jobs of a study, and its later runs, read the cache."""
+"""No image is decoded twice: all jobs of a study, and all its processes, read the cache."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from PIL import Image
 
 from concilium.data import image_cache
 from concilium.data.images import ImageForm, Pixels, read_image
+from concilium.studies.run import Workplace
 from tests.studies.test_same_numbers import run
 
 STUDY = """
@@ -26,7 +27,6 @@ architecture = {name = "small_cnn", width = 8, depth = 1}
 rounds = 0
 learning_rates = [0.1]
 [methods.fedavg]
-[methods.pooled]
 [evaluation]
 bootstrap = 0
 min_positives = 1
@@ -34,17 +34,17 @@ min_positives = 1
 
 
 def scans(folder: Path) -> None:
-    """Forty images of twenty patients."""
+    """Twenty images of ten patients."""
     folder.mkdir()
     lines = ["image,Effusion,Mass,patient"]
-    for row in range(40):
+    for row in range(20):
         pixels = np.random.default_rng(row).integers(0, 256, (20, 20), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{row}.png")
         lines.append(f"{row}.png,{row % 2},{row % 3 // 2},{row // 2}")
     (folder / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def test_four_jobs_and_a_second_run_decode_each_image_once(
+def test_jobs_and_processes_decode_each_image_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: Counter[str] = Counter()
@@ -56,6 +56,6 @@ def test_four_jobs_and_a_second_run_decode_each_image_once(
     monkeypatch.setattr(image_cache, "read_image", counted)
     scans(tmp_path / "scans")
     (tmp_path / "study.toml").write_text(STUDY)
-    assert len(run(tmp_path / "study.toml", tmp_path / "one")) == 4
-    run(tmp_path / "study.toml", tmp_path / "two")
-    assert decoded == {f"{row}.png": 1 for row in range(40)}
+    assert len(run(tmp_path / "study.toml", tmp_path / "out")) == 2
+    Workplace.of(tmp_path / "out", tmp_path)  # as another process opens it
+    assert decoded == {f"{row}.png": 1 for row in range(20)}

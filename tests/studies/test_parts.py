@@ -15,7 +15,7 @@ from concilium.data.dataset import Dataset, Exams
 from concilium.data.splits import PARTS, Disjointness, Split
 from concilium.data.table import ExamTable
 from concilium.federation.sharing import travelling
-from concilium.foundation.errors import InputError
+from concilium.foundation.errors import DataError, InputError
 from concilium.labels.schema import LabelSchema
 from concilium.labels.uncertainty import UncertaintyPolicy
 from concilium.orchestration.phases import Recipe
@@ -133,6 +133,23 @@ def test_the_rows_of_a_division_are_every_row_once() -> None:
     for part in PARTS:
         own = np.concatenate([division.rows(k, part) for k in range(3)])
         assert sorted(own.tolist()) == division.split.rows(part).tolist()
+
+
+def test_the_rows_of_all_hospitals_are_those_of_each() -> None:
+    division = divide(table(), study(split={"hospitals": 3}), 0)
+    for k, own in enumerate(division.rows_of_all()):
+        assert tuple(own) == PARTS
+        for part, rows in own.items():
+            np.testing.assert_array_equal(rows, division.rows(k, part))
+
+
+def test_a_hospital_without_a_training_image_is_named() -> None:
+    dataset = table(3)  # one patient for each of three parts, and for each of three hospitals
+    own = study(split={"hospitals": 3, "fractions": [0.4, 0.3, 0.3]})
+    with pytest.raises(DataError) as caught:
+        divide(dataset, own, 0)
+    trained = [k for k in range(1, 4) if f"hospital-{k}: has no" not in str(caught.value)]
+    assert len(trained) == 1 and len(caught.value.problems) == 2
 
 
 def test_the_network_begins_where_its_seed_says() -> None:

@@ -136,6 +136,14 @@ def test_a_gradient_term_is_added_in_every_step() -> None:
         assert torch.allclose(tensor, expected, atol=1e-6)
 
 
+def test_a_term_is_added_to_the_loss() -> None:
+    settings, own = LocalTraining(), exams(50, 1)
+    constant = None, lambda step: torch.full((), 5.0)
+    plain = train(network(), own, BinaryCrossEntropy(), settings, generator())
+    more = train(network(), own, BinaryCrossEntropy(), settings, generator(), *constant)
+    assert more.mean_loss == pytest.approx(plain.mean_loss + 5)
+
+
 def test_another_model_stands_still_while_what_stays_at_home_trains() -> None:
     """Normalisation does not travel: a teacher without it must not take the student's."""
     made = network()

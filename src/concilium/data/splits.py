@@ -66,11 +66,12 @@ def split_by_patient(table: ExamTable, fractions: tuple[float, float, float], se
     fraction(**dict(zip(PARTS, fractions, strict=True)))
     if abs(sum(fractions) - 1) > 1e-6:
         raise InputError(f"the fractions {fractions} must sum to 1, not {sum(fractions):g}")
-    part = _stratified(table, np.array(fractions), seed, "split")
+    patients = Patients.of(table)
+    part = _stratified(table, patients, np.array(fractions), seed, "split")
     missing = [p for p, f in zip(range(3), fractions, strict=True) if f > 0 and p not in part]
     if missing:
         names = " and ".join(PARTS[p] for p in missing)
-        what = f"{len(np.unique(table.patient))} patients leave no patient for {names}"
+        what = f"{len(patients)} patients leave no patient for {names}"
         raise DataError(Problem("split", what, "set its fraction to 0, or bring more patients"))
     return Split(part.astype(np.int8))
 
@@ -93,7 +94,8 @@ def fold_by_patient(
     rest = np.flatnonzero(of_fold != fold)
     others = ExamTable(table.schema, table.states[rest], table.patient[rest])
     shares = np.array([1 - validation, validation])
-    part[rest] = _stratified(others, shares, seed, f"validation of fold {fold}")
+    name = f"validation of fold {fold}"
+    part[rest] = _stratified(others, Patients.of(others), shares, seed, name)
     return Split(part)
 
 
@@ -103,11 +105,11 @@ def folds_by_patient(table: ExamTable, num_folds: int, seed: int) -> npt.NDArray
     Raises DataError for fewer patients than folds.
     """
     at_least(2, num_folds=num_folds)
-    num_patients = len(numbered(table.patient)[0])
-    if num_patients < num_folds:
-        what = f"{num_patients} patients cannot be split into {num_folds} folds"
+    patients = Patients.of(table)
+    if len(patients) < num_folds:
+        what = f"{len(patients)} patients cannot be split into {num_folds} folds"
         raise DataError(Problem("split", what, "ask for fewer folds"))
-    return _stratified(table, np.full(num_folds, 1 / num_folds), seed, "folds")
+    return _stratified(table, patients, np.full(num_folds, 1 / num_folds), seed, "folds")
 
 
 def split_by_column(table: ExamTable, column: str) -> Split:
@@ -179,10 +181,9 @@ def check_disjoint(split: Split, table: ExamTable) -> Disjointness:
 
 
 def _stratified(
-    table: ExamTable, shares: npt.NDArray[np.float64], seed: int, name: str
+    table: ExamTable, patients: Patients, shares: npt.NDArray[np.float64], seed: int, name: str
 ) -> npt.NDArray[np.intp]:
     """Deal the patients of a table out by shares (K,) of every stratum: the part of each row."""
-    patients = Patients.of(table)
     counts = strata(table, patients)
     wanted = np.outer(shares, counts.sum(0))
     return deal(counts, wanted, numpy_generator(seed, name))[patients.of_row]
@@ -196,9 +197,10 @@ def strata(table: ExamTable, patients: Patients) -> npt.NDArray[np.int64]:
     """
     by_name = sorted(range(len(table.schema)), key=lambda label: table.schema.names[label])
     positives = np.take(patients.positives, by_name, axis=1)
-    partly_known = [label for label in by_name if (table.states[:, label] < State.ABSENT).any()]
-    if not partly_known:
+    not_known = table.states < State.ABSENT
+    if not not_known.any():
         return np.column_stack([positives, patients.images])
+    partly_known = [label for label in by_name if not_known[:, label].any()]
     absent = np.take(table.states, partly_known, axis=1) == State.ABSENT
     absences = count_rows(patients.of_row, absent, len(patients))
     return np.column_stack([positives, absences, patients.images])

@@ -137,7 +137,7 @@ def _deal_column(
         dealing.part[by_part] = np.repeat(np.arange(len(need)), numbers)
         some = np.flatnonzero(numbers)
         starts = np.cumsum(numbers)[some] - numbers[some]
-        need[some] -= np.add.reduceat(dealing.counts[by_part], starts, axis=0)
+        need[some] -= np.add.reduceat(dealing.counts.take(by_part, axis=0), starts, axis=0)
 
 
 def _place_one_by_one(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from concilium.foundation.files import sha256, write_json
@@ -24,10 +25,8 @@ def is_intact(path: Path, checksum: str, note: Path) -> bool:
         return True
     if sha256(path) != checksum or _stamp(path) != stamp:
         return False
-    try:
+    with suppress(OSError):  # a cache that may only be read is read in full each time
         write_json(note, [checksum, *stamp])
-    except OSError:
-        pass  # a cache that may only be read is read in full each time
     return True
 
 

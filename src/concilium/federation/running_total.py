@@ -140,7 +140,9 @@ def to_fixed_point(tensor: Tensor, num_clients: int = 1) -> Tensor:
             f"clients (±{limit:.3g}): lower the learning rate, weigh by smaller numbers, or set "
             'sum = "float"'
         )
-    return tensor.to(torch.float64, copy=True).mul_(1 / UNIT).round_().long()
+    if tensor.dtype not in (torch.float32, torch.float64):
+        tensor = tensor.double()
+    return tensor.mul(1 / UNIT).round_().long()  # a power of 2: exact in float32, too
 
 
 def from_fixed_point(units: Tensor) -> Tensor:
@@ -159,4 +161,4 @@ def _largest(tensor: Tensor) -> float:
     if not tensor.numel():
         return 0.0
     low, high = torch.aminmax(tensor)
-    return float(torch.maximum(low.abs(), high.abs()))
+    return max(-float(low), float(high))

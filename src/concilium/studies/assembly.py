@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -239,6 +238,14 @@ def device_of(study: Study) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
+
+
+def computing_of(study: Study) -> dict[str, str]:
+    """On what, in which precision and by whom a study's hospitals are computed."""
+    device = device_of(study)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    own = study.training
+    return {"device": name, "precision": own.precision, "runtime": own.runtime.name}
 
 
 def recipe_of(

@@ -154,8 +154,10 @@ class Bench:
             lambda hospital: private.get(hospital, self.at_home),
         )
         method = self.method
+        travels = method.settings.trains == "federation"
+        compression = method.compression if travels else None
         runtime = assembly.runtime_of(self.study)
-        return runtime.over(clients, method.algorithm, method.weighting, method.compression)
+        return runtime.over(clients, method.algorithm, method.weighting, compression)
 
     def checkpoints(self, name: str, learning_rate: float) -> Checkpoints:
         """The checkpoints of one training; another study's are refused."""

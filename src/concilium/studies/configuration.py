@@ -134,6 +134,8 @@ class MethodSettings(Settings):
 
     ``prior`` is what is known of labels before an image is seen when the trained model is used
     (``joint.inference``). Learning rates are chosen by scores under it, rounds without it.
+
+    ``compression`` makes updates smaller on their way; where nothing travels, it has no say.
     """
 
     trains: Literal["federation", "hospitals", "pooled"] = "federation"
@@ -180,7 +182,7 @@ class Study(Settings):
         return digest_of(self.what_changes_results())
 
     def what_changes_results(self, without: Collection[str] = ()) -> dict[str, Any]:
-        """Plain values of all settings but title, workers, and a runtime that rounds as any does."""
+        """All settings but title, workers, and a runtime that rounds as others do."""
         values = self.model_dump(mode="json", exclude={"title", "workers", *without})
         runtime: Any = components.find("runtimes", self.training.runtime.name)
         if runtime.exact:

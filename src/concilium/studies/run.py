@@ -1,7 +1,7 @@
 """Run a study: every method, seed and fold, side by side where asked, into one run folder.
 
 RUN/study.toml, study.json     the study as written, and as run (paths absolute)
-RUN/manifest.json              versions, threads, digest of the study
+RUN/manifest.json              versions, threads, device, precision, digest of the study
 RUN/data.json                  what the data are: counts, notes, label policy
 RUN/splits/seed-S-fold-F/      who holds what, the proof of disjointness, what shifted
 RUN/methods/M/seed-S-fold-F/   checkpoints, history.jsonl, model.safetensors, result.json
@@ -203,7 +203,7 @@ def _open_folder(study: Study, text: str, run: Path, resume: bool) -> None:
     _check_folder(study, run, resume)  # once more: now nobody else can come between
     write_atomically(run / "study.toml", text.encode())
     write_atomically(run / "study.json", study.model_dump_json(indent=1).encode())
-    path, made_by = run / "manifest.json", environment()
+    path, made_by = run / "manifest.json", {**environment(), **assembly.computing_of(study)}
     if path.exists():  # each result says by itself what it was made with; here stands the first
         made_by = json.loads(path.read_text(encoding="utf-8"))["environment"]
     write_json(path, {"study": study.digest(), "environment": made_by})

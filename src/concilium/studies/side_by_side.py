@@ -88,7 +88,7 @@ def in_processes(
 
 
 def _enter(opened: Callable[[], Workplace], told: Any) -> None:
-    global _opened, _told  # noqa: PLW0603  (a new process gets them in no other way)
+    global _opened, _told  # a new process gets them in no other way
     _opened, _told = opened, told
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -1,0 +1,123 @@
+"""How a study is computed: by whom, in which precision, added up and sent in which form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from concilium.federation import running_total
+from concilium.foundation.errors import StudyError
+from concilium.runtimes.parallel import Parallel, num_cores
+from concilium.studies import assembly, choice_checks
+from concilium.studies.configuration import Study, changes
+from concilium.studies.reading import parse_study
+from tests.studies.test_same_numbers import essence, run, write_study
+
+EXACT = ("in_process", "processes", {"name": "parallel", "workers": 2})
+
+
+def study(workers: int = 1, **training: Any) -> Study:
+    content = {
+        "title": "small",
+        "workers": workers,
+        "data": {"source": "phantom"},
+        "network": {"architecture": "linear"},
+        "methods": {"fedavg": {}},
+        "training": training,
+    }
+    return parse_study(content, "small.toml")
+
+
+def test_the_cores_are_shared_by_the_jobs_that_run_side_by_side() -> None:
+    assert assembly.runtime_of(study()) == Parallel(num_cores())
+    assert assembly.runtime_of(study(workers=2)) == Parallel(max(1, num_cores() // 2))
+    assert assembly.runtime_of(study(workers=1000)) == Parallel(1)
+    asked = study(workers=1000, runtime={"name": "parallel", "workers": 3})
+    assert assembly.runtime_of(asked) == Parallel(3)
+
+
+@pytest.mark.parametrize("runtime", EXACT)
+def test_a_runtime_that_changes_no_result_changes_no_study(runtime: Any) -> None:
+    other = study(runtime=runtime)
+    assert other.digest() == study().digest()
+    assert changes(study(), other) == []
+
+
+def test_what_may_change_a_result_changes_the_study() -> None:
+    for settings in ({"runtime": "stacked"}, {"precision": "bfloat16"}, {"sum": "fixed_point"}):
+        assert study(**settings).digest() != study().digest()
+        assert changes(study(), study(**settings)) == [f"training.{next(iter(settings))}"]
+
+
+def test_a_wrong_runtime_or_compression_is_a_mistake_of_the_study() -> None:
+    with pytest.raises(StudyError, match=r"there is no 'paralel'.*did you mean 'parallel'"):
+        choice_checks.check(study(runtime="paralel"), "small.toml")
+    settings = study().methods["fedavg"].model_copy(update={"compression": None})
+    assert assembly.method_of("fedavg", settings).compression is None
+    content = {"compression": {"name": "top_k", "fraction": 2.0}}
+    wrong = settings.model_validate(content)
+    with pytest.raises(StudyError, match=r"fraction=2.0"):
+        assembly.method_of("fedavg", wrong)
+
+
+def result(tmp_path: Path, lines: str, name: str) -> dict[str, Any]:
+    """The result of FedAvg in the small study with more lines in [training]."""
+    (tmp_path / name).mkdir()
+    path = write_study(tmp_path / name, rounds=2)
+    text = path.read_text().replace("bootstrap = 20", "bootstrap = 0")
+    text = text.replace("concilium]", "fedavg]").replace("[methods.local_only]", "")
+    before, after = text.split("[training]")
+    path.write_text(f"{before}[training]\n{lines}{after}")
+    (found,) = run(path, tmp_path / name / "out")
+    return found
+
+
+@pytest.mark.slow
+def test_the_manifest_says_device_precision_and_runtime(tmp_path: Path) -> None:
+    found = result(tmp_path, 'precision = "bfloat16"\nruntime = "in_process"\n', "one")
+    manifest = json.loads((tmp_path / "one/out/manifest.json").read_bytes())["environment"]
+    said = {key: manifest[key] for key in ("device", "precision", "runtime")}
+    assert said == {"device": "cpu", "precision": "bfloat16", "runtime": "in_process"}
+    full = result(tmp_path, 'runtime = "in_process"\n', "full")
+    assert found["model"] != full["model"]
+    assert found["validation_score"] == pytest.approx(full["validation_score"], abs=0.05)
+
+
+@pytest.mark.slow
+def test_threads_and_fixed_point_give_the_results_of_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = result(tmp_path, 'runtime = "in_process"\n', "alone")
+    threads = result(tmp_path, 'runtime = {name = "parallel", workers = 2}\n', "threads")
+    np.testing.assert_equal(essence([threads]), essence([alone]))
+    seen: list[str] = []
+    monkeypatch.setattr(running_total, "one_of", lambda _, sum: seen.append(sum))
+    fixed = result(tmp_path, 'sum = "fixed_point"\n', "fixed")
+    assert set(seen) == {"fixed_point"}
+    assert fixed["validation_score"] == pytest.approx(alone["validation_score"], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_method_s_updates_are_compressed_where_they_travel(tmp_path: Path) -> None:
+    def sent(compression: str, trains: str = "federation") -> dict[str, Any]:
+        lines = "" if compression == "none" else f'compression = "{compression}"\n'
+        name = f"{compression}-{trains}"
+        (tmp_path / name).mkdir()
+        path = write_study(tmp_path / name, rounds=1)
+        text = path.read_text().replace("bootstrap = 20", "bootstrap = 0")
+        text = text.replace("[methods.local_only]", "")
+        text = text.replace("[methods.concilium]", f'[methods.mine]\ntrains = "{trains}"\n{lines}')
+        path.write_text(text)
+        (found,) = run(path, tmp_path / name / "out")
+        return found
+
+    plain, half = sent("none"), sent("bfloat16")
+    assert 0.5 <= half["bytes_up"] / plain["bytes_up"] < 0.51
+    assert half["bytes_down"] == plain["bytes_down"]
+    assert half["model"] != plain["model"]
+    assert sent("top_k")["bytes_up"] / plain["bytes_up"] < 0.25
+    assert sent("top_k", "pooled")["model"] == sent("none", "pooled")["model"]
