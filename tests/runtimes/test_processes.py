@@ -30,7 +30,7 @@ from concilium.runtimes import processes
 from concilium.runtimes._turns import ClientWork, Training
 from concilium.runtimes.in_process import InProcess, OneAfterTheOther
 from concilium.runtimes.parallel import AHEAD
-from concilium.runtimes.processes import ByValue, Forked, Processes, Told, as_told, dumps
+from concilium.runtimes.processes import ByValue, Forked, Processes, Told, Worker, as_told, dumps
 from concilium.weightings.by_known_entries import ByKnownEntries
 from concilium.weightings.contract import Weighting
 from tests.runtimes.test_laws import assert_same, play, simulation
@@ -233,6 +233,16 @@ def test_workers_end_with_their_parent() -> None:
     assert select.select([reading], [], [], PATIENCE / 2)[0]
     assert os.read(reading, 1) == b""
     os.close(reading)
+
+
+def test_a_worker_whose_answer_nobody_takes_ends_without_a_word() -> None:
+    worker = Worker(CLIENTS)
+    worker._pipe.send_bytes(dumps((True, FIRST, NamedTensors({}), ClientState())))
+    worker._pipe.send_bytes(as_told(Training(BROADCAST, Telling(), ByKnownEntries(), None)))
+    assert worker._pipe.poll(PATIENCE)
+    worker._pipe.close()  # what is not read resets the connection
+    worker.process.join(PATIENCE)
+    assert worker.process.exitcode == 0  # 1: a traceback in the middle of somebody's Ctrl-C
 
 
 def test_few_turns_are_ahead_of_what_was_taken() -> None:

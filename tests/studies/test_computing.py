@@ -12,6 +12,7 @@ import pytest
 from concilium.federation import running_total
 from concilium.foundation.errors import StudyError
 from concilium.runtimes.parallel import Parallel, num_cores
+from concilium.runtimes.processes import Processes
 from concilium.studies import assembly, choice_checks
 from concilium.studies.configuration import Study, changes
 from concilium.studies.reading import parse_study
@@ -33,11 +34,12 @@ def study(workers: int = 1, **training: Any) -> Study:
 
 
 def test_the_cores_are_shared_by_the_jobs_that_run_side_by_side() -> None:
-    assert assembly.runtime_of(study()) == Parallel(num_cores())
+    assert assembly.runtime_of(study()) == Parallel(0)
     assert assembly.runtime_of(study(workers=2)) == Parallel(max(1, num_cores() // 2))
     assert assembly.runtime_of(study(workers=1000)) == Parallel(1)
     asked = study(workers=1000, runtime={"name": "parallel", "workers": 3})
     assert assembly.runtime_of(asked) == Parallel(3)
+    assert assembly.runtime_of(study(workers=1000, runtime="processes")) == Processes(1)
 
 
 @pytest.mark.parametrize("runtime", EXACT)

@@ -123,8 +123,8 @@ class Client:
 
     def features(self, model: NamedTensors, part: str) -> npt.NDArray[np.float32]:
         """Encoder outputs h(x) (N, d) of one part; kept until the encoder changes."""
-        whole = {**model, **self.private}
-        digest = NamedTensors({n: t for n, t in whole.items() if n.startswith("encoder.")}).digest()
+        start = "encoder."
+        digest = model.below(start).digest() + self.private.below(start).digest()
         kept = self._features.get(part)
         if kept is None or kept[0] != digest:
             self._load(model)

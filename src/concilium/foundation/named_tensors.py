@@ -21,10 +21,12 @@ class NamedTensors(Mapping[str, Tensor]):
     [3.0, 6.0]
     """
 
-    __slots__ = ("_tensors",)
+    __slots__ = ("_below", "_digest", "_tensors")
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         self._tensors = {name: tensor.detach() for name, tensor in tensors.items()}
+        self._digest = ""
+        self._below: dict[str, NamedTensors] = {}
 
     def __getitem__(self, name: str) -> Tensor:
         return self._tensors[name]
@@ -81,8 +83,19 @@ class NamedTensors(Mapping[str, Tensor]):
         """Bytes of all tensors, as they travel."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self.values())
 
+    def below(self, start: str) -> NamedTensors:
+        """Those whose names begin with ``start``, by their full names; made once."""
+        if start not in self._below:
+            own = {name: tensor for name, tensor in self.items() if name.startswith(start)}
+            self._below[start] = NamedTensors(own)
+        return self._below[start]
+
     def digest(self) -> str:
-        """SHA-256 over names, types, shapes and bytes, in the order of the names."""
+        """SHA-256 over names, types, shapes and bytes, in the order of the names; taken once."""
+        self._digest = self._digest or self._hashed()
+        return self._digest
+
+    def _hashed(self) -> str:
         sha = hashlib.sha256()
         for name in sorted(self):
             tensor = self[name].cpu().contiguous()

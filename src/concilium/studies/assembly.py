@@ -28,7 +28,8 @@ from concilium.networks.contract import Network
 from concilium.orchestration.phases import Recipe
 from concilium.orchestration.rounds import Schedule
 from concilium.runtimes.contract import LocalRuntime
-from concilium.runtimes.parallel import num_cores
+from concilium.runtimes.parallel import Parallel, num_cores
+from concilium.runtimes.processes import Processes
 from concilium.studies.configuration import PRESETS, Choice, MethodSettings, Study
 from concilium.studies.extraction import with_features
 from concilium.studies.label_checks import columns_of
@@ -225,10 +226,9 @@ def _built(choice: Choice, study: Study, dataset: Dataset, weights: str, seed: i
 
 def runtime_of(study: Study) -> LocalRuntime:
     """How the hospitals of a job are run; jobs side by side share the cores of the machine."""
-    choice = study.training.runtime
-    if choice == Choice(name="parallel"):
-        choice = Choice(name="parallel", workers=max(1, num_cores() // study.workers))
-    runtime: LocalRuntime = make("runtimes", choice)
+    runtime: LocalRuntime = make("runtimes", study.training.runtime)
+    if isinstance(runtime, Parallel | Processes) and not runtime.workers and study.workers > 1:
+        return replace(runtime, workers=max(1, num_cores() // study.workers))
     return runtime
 
 

@@ -33,6 +33,7 @@ from concilium.studies.division import Division, divide, save_division
 from concilium.studies.job import run_job
 from concilium.studies.label_checks import check_labels
 from concilium.studies.side_by_side import in_processes
+from concilium.training.memory import keep_freed_memory
 
 JobObserver = Callable[[Job, Event], None]
 
@@ -57,7 +58,7 @@ def run_study(
     folder behind. Raises StudyError where the folder holds another study, or the same one without
     ``resume``, and DataError for data that cannot be used.
     """
-    torch.set_num_threads(1)
+    _prepare_process()
     _check_folder(study, run, resume)
     dataset = assembly.load_data(study, cache)
     check_labels(dataset, study, assembly.policy_of(study))
@@ -96,7 +97,7 @@ class Workplace:
     @staticmethod
     def of(run: Path, cache: Path) -> Workplace:
         """That of a run folder which another process has opened."""
-        torch.set_num_threads(1)
+        _prepare_process()
         study = study_of(run)
         return Workplace(study, assembly.load_data(study, cache), run)
 
@@ -130,6 +131,12 @@ class Workplace:
             policy = assembly.policy_of(self._study)
             self._laid_out = division, hospitals.parts_of(self._dataset, division, policy)
         return self._laid_out[1]
+
+
+def _prepare_process() -> None:
+    """One operator thread each: hospitals and jobs run side by side. Neither changes a result."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
 
 
 def study_of(run: Path) -> Study:

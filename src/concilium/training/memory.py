@@ -18,8 +18,8 @@ def keep_freed_memory() -> bool:
     A step of training frees activations and gradients and asks for the same again in the next.
     glibc gives them back in between, and the system has to fill each page with zeros anew: 500 to
     1,500 page faults a step, for which threads wait for each other. Measured on networks of 100,000
-    to 300,000 parameters, batch 32: a step takes 4 to 16 % less at 28 to 224 pixels, in one thread
-    and in two; the process has up to 10 % more memory. The setting is the whole process's, for its
+    to 300,000 parameters, batch 32: a step takes 9 to 17 % less at 28 and 64 pixels, 0 to 7 % less
+    at 224; two threads had 1 to 2 % more memory. The setting is the whole process's, for its
     lifetime, like torch's number of threads; it changes no result.
     """
     if sys.platform != "linux":
