@@ -20,7 +20,8 @@ REQUIREMENTS = {
     "flower": ["flwr[simulation]>=1.38,<1.43"],
     "pfl": ["pfl[pytorch]==0.6.0"],
     # It declares Python 3.12 or newer; the code of 2.0.2 runs on 3.11, that of 3.0.0 does not.
-    "blazefl": ["blazefl[contrib,reproducibility]==2.0.2", "--ignore-requires-python"],
+    # pip then takes any version of the rest, too: NumPy 2.5 is the first that 3.11 cannot use.
+    "blazefl": ["blazefl==2.0.2", "tqdm", "numpy<2.5", "--ignore-requires-python"],
     "nvflare": ["nvflare==2.9.0"],
 }
 
@@ -57,5 +58,5 @@ def _install(folder: Path, python: Path, requirements: list[str]) -> None:
     ):
         done = subprocess.run([*pip, *options], check=False, capture_output=True, text=True)
         if done.returncode:
-            errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-            raise CannotBeInstalledError(errors[-1] if errors else "pip failed without a word")
+            errors = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+            raise CannotBeInstalledError(errors[-1] if errors else "pip gave no reason")

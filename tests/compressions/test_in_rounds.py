@@ -1,4 +1,4 @@
-"""A compression in the rounds of a federation: its memory outlasts a crash, its bytes are counted."""
+"""A compression in the rounds of a federation: a crash loses no memory, and bytes are counted."""
 
 from __future__ import annotations
 

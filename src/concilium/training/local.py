@@ -59,14 +59,14 @@ class Step:
         start = "encoder."
         whole = self._whole(model).items()
         own = {n.removeprefix(start): t for n, t in whole if n.startswith(start)}
-        with _computing_in(self._precision, self._image.device):
+        with computing_in(self._precision, self._image.device):
             features: Tensor = functional_call(self._network.encoder, own, (self._image,))
         return features.float()
 
     @torch.no_grad()
     def logits_of(self, model: NamedTensors) -> Tensor:
         """Logits (B, L) of the same images under another model, without gradient."""
-        with _computing_in(self._precision, self._image.device):
+        with computing_in(self._precision, self._image.device):
             logits: Tensor = functional_call(self._network, self._whole(model), (self._image,))
         return logits.float()
 
@@ -133,7 +133,9 @@ def train(
     device = next(iter(parameters.values())).device
     optimizer = settings.optimizer.build(parameters.values())
     losses: list[Tensor] = []
-    with _ready(_drawn(exams, settings, generator, device), exams, settings, device) as ready:
+    with _ready(
+        drawn_batches(exams, settings, generator, device), exams, settings, device
+    ) as ready:
         for drawn in ready:
             batch = drawn.to(device)
             optimizer.zero_grad()
@@ -142,10 +144,10 @@ def train(
             _finish_gradients(parameters, gradient_term, settings.clip_norm)
             optimizer.step()
             losses.append(value.detach())
-    return Trained(len(losses), _mean(losses))
+    return Trained(len(losses), mean_of(losses))
 
 
-def _drawn(
+def drawn_batches(
     exams: Exams, settings: LocalTraining, generator: torch.Generator, device: torch.device
 ) -> Iterator[Batch]:
     """The batches of all epochs that have a known entry."""
@@ -179,7 +181,7 @@ def _loss(
     private: NamedTensors,
     precision: Precision,
 ) -> Tensor:
-    with _computing_in(precision, batch.image.device):
+    with computing_in(precision, batch.image.device):
         features = network.encoder(batch.image)
         logits = network.scores(features)
     features, logits = features.float(), logits.float()
@@ -190,7 +192,8 @@ def _loss(
     return value + term(Step(features, logits, *labels, network, batch.image, private, precision))
 
 
-def _computing_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+def computing_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Within it, networks compute in a precision."""
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
@@ -209,7 +212,8 @@ def _finish_gradients(
         nn.utils.clip_grad_norm_(parameters.values(), clip_norm)
 
 
-def _mean(losses: list[Tensor]) -> float:
+def mean_of(losses: list[Tensor]) -> float:
+    """Mean loss of some steps; NaN of none. Raises DivergenceError where it is not finite."""
     if not losses:
         return float("nan")
     mean = float(torch.stack(losses).double().mean())

@@ -8,11 +8,12 @@ them is built, which costs every process 1 to 2 seconds and 70 MB.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
@@ -27,7 +28,7 @@ Parameters = list[Tensor]
 class Optimizer(ABC):
     """Steps of some parameters against their gradients; one without a gradient stays."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], settings: OptimizerSettings) -> None:
+    def __init__(self, parameters: Iterable[Tensor], settings: OptimizerSettings) -> None:
         self._parameters = tuple(parameters)
         self._settings = settings
 
@@ -43,15 +44,26 @@ class Optimizer(ABC):
         if moving:
             self._move(moving, [own.grad for own in moving if own.grad is not None])
 
+    def of_rows(self, rows: list[int], parameters: Sequence[Tensor]) -> Optimizer:
+        """The optimiser of some rows of its parameters, given anew, with its memory of them."""
+        other = self._settings.build(parameters)
+        for own, new in zip(self._parameters, parameters, strict=True):
+            self._remember(own, new, rows, other)
+        return other
+
     @abstractmethod
     def _move(self, parameters: Parameters, gradients: list[Tensor]) -> None:
         """Move the parameters, all of which have a gradient."""
+
+    @abstractmethod
+    def _remember(self, own: Tensor, new: Tensor, rows: list[int], other: Any) -> None:
+        """Give another optimiser of this kind what is known of some rows of a parameter."""
 
 
 class SGD(Optimizer):
     """θ ← θ − η·v, v ← μ·v + g + λ·θ (the first v is g + λ·θ). Final."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], settings: OptimizerSettings) -> None:
+    def __init__(self, parameters: Iterable[Tensor], settings: OptimizerSettings) -> None:
         super().__init__(parameters, settings)
         self._velocity: dict[Tensor, Tensor | None] = {}
 
@@ -70,11 +82,15 @@ class SGD(Optimizer):
         )
         self._velocity.update(zip(parameters, velocity, strict=True))
 
+    def _remember(self, own: Tensor, new: Tensor, rows: list[int], other: Any) -> None:
+        velocity = self._velocity.get(own)
+        other._velocity[new] = None if velocity is None else velocity[rows]
+
 
 class Adam(Optimizer):
     """Adam, or AdamW whose weights decay by themselves; β₁, β₂, ε are torch's defaults. Final."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], settings: OptimizerSettings) -> None:
+    def __init__(self, parameters: Iterable[Tensor], settings: OptimizerSettings) -> None:
         super().__init__(parameters, settings)
         self._moments: dict[Tensor, tuple[Tensor, Tensor, Tensor]] = {}
 
@@ -99,6 +115,11 @@ class Adam(Optimizer):
             amsgrad=False,
             maximize=False,
         )
+
+    def _remember(self, own: Tensor, new: Tensor, rows: list[int], other: Any) -> None:
+        if own in self._moments:
+            first, second, steps = self._moments[own]
+            other._moments[new] = first[rows], second[rows], steps.clone()
 
 
 def _at_start(parameter: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -125,6 +146,6 @@ class OptimizerSettings:
         not_negative(weight_decay=self.weight_decay)
         fraction(momentum=self.momentum)
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    def build(self, parameters: Iterable[Tensor]) -> Optimizer:
         """A fresh optimiser for these parameters."""
         return SGD(parameters, self) if self.name == "sgd" else Adam(parameters, self)
