@@ -18,7 +18,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow check lint format docs mutate bench clean
+.PHONY: help demo test test-slow check lint format docs mutate bench bench-speed clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,12 @@ bench: $(VENV)/dev.stamp ## run every benchmark and print what it measured
 		$(VENV)/bin/python "$$script" || failed="$$failed $$script"; \
 	done; \
 	test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
+
+bench-speed: $(VENV)/dev.stamp ## time rounds beside other simulators, each in an environment of its own (30 minutes)
+	$(VENV)/bin/python benchmarks/speed
+	$(VENV)/bin/python benchmarks/speed/features.py
+	$(VENV)/bin/python benchmarks/speed/many_hospitals.py
+	$(VENV)/bin/python benchmarks/speed/profile_round.py
 
 clean: ## remove the virtual environment and everything that tools left behind
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
