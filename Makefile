@@ -21,7 +21,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 .PHONY: help demo test test-slow check lint format docs mutate bench bench-speed clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/core.stamp ## train a federation of five synthetic hospitals and write its report
 	$(VENV)/bin/concilium demo
@@ -58,7 +58,7 @@ bench: $(VENV)/dev.stamp ## run every benchmark and print what it measured
 	test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
 bench-speed: $(VENV)/dev.stamp ## time rounds beside other simulators, each in an environment of its own (30 minutes)
-	$(VENV)/bin/python benchmarks/speed
+	TORCH_FLAGS="$(TORCH_FLAGS)" $(VENV)/bin/python benchmarks/speed
 	$(VENV)/bin/python benchmarks/speed/features.py
 	$(VENV)/bin/python benchmarks/speed/many_hospitals.py
 	$(VENV)/bin/python benchmarks/speed/profile_round.py

@@ -5,9 +5,9 @@
 Every runner is a process of its own with one operator thread a worker, peers each in an environment
 that is built by the first run (``environments.py``). All run once in each alternation, each
 alternation begins with another; the table has medians over alternations, and ours over theirs with
-its spread. A round's seconds are the median of those after the first; wall time and memory are of
-the whole process, from start to exit, with all its children. Exits with 1 where a target is missed
-or where a runner's final loss differs. ``--quick``: two alternations, no NVFlare.
+its spread. A round's seconds are the median of those after the first; wall time, the time of cores
+and memory are of the whole process, from start to exit, with all its children. Exits with 1 where a
+target is missed or where a runner's final loss differs. ``--quick``: two alternations, no NVFlare.
 """
 
 from __future__ import annotations
@@ -134,6 +134,7 @@ def table(runs: Runs, absent: dict[Runner, str]) -> str:
         "s/round",
         "first round",
         "wall, 10 rounds",
+        "core seconds",
         "MB",
         "ours over it: round, wall",
     )
@@ -144,11 +145,12 @@ def table(runs: Runs, absent: dict[Runner, str]) -> str:
             f"{median(map(round_seconds, own)):.3f}",
             f"{median(one.line['rounds'][0] for one in own):.1f}",
             f"{median(map(wall, own)):.1f}",
+            f"{median(one.cores for one in own):.1f}",
             f"{median(one.megabytes for one in own):,.0f}",
             f"{spread(ratios(runs, round_seconds, runner))}, {spread(ratios(runs, wall, runner))}",
         )
         lines.append(f"| {' | '.join(cells)} |")
-    lines += [f"| {runner.title} | {why} | | | | |" for runner, why in absent.items()]
+    lines += [f"| {runner.title} | {why} | | | | | |" for runner, why in absent.items()]
     return "\n".join(lines)
 
 

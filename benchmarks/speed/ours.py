@@ -5,7 +5,7 @@
 In the time of the first round: label statistics of all clients, summed and bound to the loss. In
 that of every round: the cohort, batches made from uint8 images, local training, updates weighted by
 images and added up in float64 in a fixed order, bytes counted, the model checked to be finite, its
-SHA-256. Left out, as in the runners beside it: evaluation and checkpoints.
+SHA-256. As in a study, the process keeps the memory that a step frees. Left out, as in the runners beside it: evaluation and checkpoints.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ from concilium.runtimes.contract import LocalRuntime
 from concilium.runtimes.in_process import InProcess
 from concilium.runtimes.parallel import Parallel
 from concilium.training.local import LocalTraining
+from concilium.training.memory import keep_freed_memory
 from concilium.training.optimizers import OptimizerSettings
 from concilium.weightings.by_images import ByImages
 
@@ -94,6 +95,7 @@ def rounds(
 
 def main(runtime: str) -> None:
     torch.set_num_threads(1)
+    keep_freed_memory()
     network = cnn()
     members = hospitals(network)
     clock = Clock()

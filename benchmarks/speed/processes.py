@@ -1,4 +1,4 @@
-"""Run a command and say how long it took and how much memory it had with all its children.
+"""Run a command and say what it took, with all its children: wall time, time of cores, memory.
 
 Memory is the sum over the tree of what each process has alone, and the largest part that one of
 them shares: libraries and shared memory count once, as in the machine. Sampled five times a second
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PAGE = os.sysconf("SC_PAGE_SIZE")
+PAGE, TICKS_A_SECOND = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 SECONDS_BETWEEN_SAMPLES = 0.2
 
 
@@ -29,10 +29,15 @@ class FailedError(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """``line`` is the JSON that the command printed; seconds from its start to its exit."""
+    """``line`` is the JSON that the command printed.
+
+    ``wall`` are seconds from its start to its exit; ``cores`` seconds that cores worked for it: a
+    busy neighbour changes them least.
+    """
 
     line: Mapping[str, Any]
     wall: float
+    cores: float
     megabytes: float
 
 
@@ -44,30 +49,54 @@ def run(command: list[str], limit: float) -> Run:
         process = subprocess.Popen(
             command, stdout=out, stderr=errors, env={**os.environ, **one_thread}
         )
-        peak = _watch(process, started + limit)
-        wall = time.perf_counter() - started
+        tree = _Tree(process.pid)
+        try:
+            _watch(process, tree, started + limit)
+            wall = time.perf_counter() - started
+        finally:
+            tree.end()
         lines = [line for line in _text(out).splitlines() if line.startswith('{"rounds"')]
         if process.returncode or not lines:
             raise FailedError(_text(errors)[-2000:] or f"ended with {process.returncode}")
-    return Run(json.loads(lines[-1]), wall, peak / 1e6)
+    cores = sum(tree.ticks.values()) / TICKS_A_SECOND
+    return Run(json.loads(lines[-1]), wall, cores, tree.peak / 1e6)
 
 
-def _watch(process: subprocess.Popen[bytes], deadline: float) -> int:
-    """Peak bytes of the process and its children, until it has ended; then end what is left."""
-    peak, seen = 0, {process.pid: _start(process.pid)}
+def _watch(process: subprocess.Popen[bytes], tree: _Tree, deadline: float) -> None:
+    """Sample the tree until the process has ended."""
     while process.poll() is None:
         if time.perf_counter() > deadline:
             process.kill()
-        tree = _tree(process.pid)
-        seen |= {pid: _start(pid) for pid in tree if pid not in seen}
-        peak = max(peak, _bytes(tree))
+        tree.sample()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(SECONDS_BETWEEN_SAMPLES)
-    for pid, start in seen.items():
-        if start and _start(pid) == start:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-    return peak
+
+
+class _Tree:
+    """A process and all its children, as long as any of them lives.
+
+    A process is known by its number and by when it began, which tells it from a later one.
+    """
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self.ticks: dict[tuple[int, str], int] = {}
+        self.peak = 0
+
+    def sample(self) -> None:
+        """Look at all of them once."""
+        pids = _tree(self._root)
+        self.peak = max(self.peak, _bytes(pids))
+        for pid in pids:
+            if fields := _status(pid):
+                self.ticks[pid, fields[19]] = int(fields[11]) + int(fields[12])
+
+    def end(self) -> None:
+        """End those that are left."""
+        for pid, began in self.ticks:
+            if _status(pid)[19:20] == [began]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 def _tree(root: int) -> list[int]:
@@ -87,12 +116,6 @@ def _status(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return []
-
-
-def _start(pid: int) -> str:
-    """When a process began: with its number, it tells it from a later one."""
-    fields = _status(pid)
-    return fields[19] if fields else ""
 
 
 def _bytes(pids: list[int]) -> int:

@@ -52,7 +52,9 @@ def _batches(
     augmentation: Augmentation | None,
     drop_last: bool,
 ) -> Iterator[Batch]:
-    for rows in read_ahead(exams.images, _rows(len(exams), batch_size, generator, drop_last)):
+    for rows in read_ahead(
+        exams.images, rows_of_batches(len(exams), batch_size, generator, drop_last)
+    ):
         image = scaled(np.asarray(exams.images[rows]))
         if augmentation is not None and generator is not None:
             image = augmentation(image, generator)
@@ -60,8 +62,8 @@ def _batches(
         yield Batch(image, target, torch.from_numpy(np.asarray(exams.known[rows])))
 
 
-def _rows(
-    count: int, batch_size: int, generator: torch.Generator | None, drop_last: bool
+def rows_of_batches(
+    count: int, batch_size: int, generator: torch.Generator | None, drop_last: bool = False
 ) -> Iterator[npt.NDArray[np.int64]]:
     """Row numbers of each batch. Drawn before the first batch, so that augmentation, which draws
     from the same generator, does not change the order.

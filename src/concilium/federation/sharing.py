@@ -44,7 +44,7 @@ def travelling(network: nn.Module, sharing: Sharing = "all") -> NamedTensors:
 def private(network: nn.Module, sharing: Sharing) -> NamedTensors:
     """A copy of the tensors that train and stay at home, on the CPU."""
     home = _at_home(network, sharing)
-    return NamedTensors({n: _copy(p) for n, p in _training(network) if n in home})
+    return NamedTensors({n: _copy(p) for n, p in _training(network) if n in home} if home else {})
 
 
 def load(network: nn.Module, model: NamedTensors) -> None:

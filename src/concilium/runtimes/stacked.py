@@ -1,51 +1,50 @@
 """Clients stacked: the steps of many taken together, by batched products. For features only.
 
-A step of a small network on features is mostly overhead, which stacking pays once for all clients:
-several times faster than one after the other (``benchmarks/speed/features.py``). For convolutions
-on a CPU it is slower than threads, so images are refused.
+A step of a small network on features is mostly overhead, which stacking pays once for all clients
+(``benchmarks/speed/features.py``). Convolutions gain nothing by it on a CPU, so images are refused.
 
-Each client's turn runs in a thread of its own up to the point where it wants to train; when all of
-them are there, one thread takes the steps of all (``training/stacked.py``), and they go on. So any
-algorithm works as it is. A term of the loss sees single clients: with one (MOON, FedHarmony),
-clients train by themselves. Batched products round otherwise than single ones, so results differ
-from those of ``in_process`` in the last bits, and from those of another ``size``.
+Each client's turn runs in a thread of its own, one of them at a time, up to the point where it
+wants to train. When all are there, their steps are taken together (``training/stacked.py``), and
+they go on; so every algorithm works as it is. A term of the loss sees one client's step: with one
+(MOON, FedHarmony), clients train by themselves. Batched products round otherwise than single ones,
+so results differ from those of ``in_process`` in the last bits.
 """
 
 from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar, TypeVar
+from queue import SimpleQueue
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from concilium.data.dataset import Exams
 from concilium.federation.client import Client
 from concilium.federation.states import ClientState
 from concilium.foundation.checks import at_least
 from concilium.foundation.errors import InputError, Problem
-from concilium.foundation.named_tensors import NamedTensors
-from concilium.losses.contract import Loss
 from concilium.networks.contract import Network
 from concilium.runtimes._turns import Training
 from concilium.runtimes.contract import Crew, LocalRuntime, Turn
-from concilium.runtimes.parallel import num_cores
-from concilium.training.local import GradientTerm, LocalTraining, LossTerm, Trained, train
-from concilium.training.stacked import Task, train_together
+from concilium.runtimes.in_process import OneAfterTheOther
+from concilium.runtimes.parallel import StoppedError, num_cores
+from concilium.training.local import Step, Trained, mean_of, train
+from concilium.training.stacked import Task, can_be_stacked, train_together
 
 A = TypeVar("A")
 
 
 @dataclass(frozen=True)
 class Stacked(LocalRuntime):
-    """``size`` ≥ 1: how many clients are stacked at a time, which bounds the memory; they are dealt
-    out to ``workers`` ≥ 0 threads with a stack each (0: as many as this process may use cores, or
-    one on a GPU).
+    """``size`` ≥ 1 clients are in memory at a time, dealt out to ``workers`` ≥ 0 threads with a
+    stack each (0: as many as this process may use cores, or one on a GPU).
     """
 
     size: int = 32
@@ -58,155 +57,205 @@ class Stacked(LocalRuntime):
         at_least(0, workers=self.workers)
 
     def crew(self, members: Sequence[Client]) -> Crew:
-        """Raises InputError for clients that train on images."""
+        """Raises InputError for images, and for a network whose layers cannot be stacked."""
         for client in members:
             if "train" in client.parts and client.parts["train"].images.dtype == np.uint8:
-                what = "stacked clients pay for features only, and these have images"
-                remedy = 'set runtime = "parallel" in [training]'
-                raise InputError(Problem("training.runtime", what, remedy))
+                raise _refused("stacked clients pay for features only, and these have images")
+        for network in {id(client.network): client.network for client in members}.values():
+            if not can_be_stacked(network):
+                raise _refused("a layer of this network gives other scores when it is stacked")
         on_gpu = any(client.device.type != "cpu" for client in members)
         return InStacks(self.size, self.workers or (1 if on_gpu else num_cores()))
 
 
+def _refused(what: str) -> InputError:
+    return InputError(Problem("training.runtime", what, 'set runtime = "parallel" in [training]'))
+
+
+Networks = dict[tuple[int, int], tuple[Network, Network]]
+"""By place and id of a network that clients share: that network, and the place's own copy of it."""
+
+
 class InStacks(Crew):
-    """Stacks of clients, one after the other; each place in a stack keeps a network of its own."""
+    """So many clients together, then the next; the networks of their places are kept."""
 
     def __init__(self, size: int, workers: int) -> None:
         self._size, self._workers = size, workers
-        self._networks: dict[tuple[int, int], tuple[Network, Network]] = {}
+        self._kept: list[Networks] = []
 
     def take_turns(
         self, turn: Turn[A], clients: Sequence[tuple[Client, ClientState]]
     ) -> Iterator[A]:
-        size = self._size if isinstance(turn, Training) else 1
-        for start in range(0, len(clients), size):
-            stack = clients[start : start + size]
-            yield from self._together(turn, stack) if size > 1 else (turn(*stack[0]),)
+        if not _trains(turn):
+            yield from OneAfterTheOther().take_turns(turn, clients)
+            return
+        networks = self._kept.pop() if self._kept else {}
+        try:
+            for start in range(0, len(clients), self._size):
+                yield from self._together(turn, clients[start : start + self._size], networks)
+        finally:  # nobody asks once more after the last update
+            self._kept.append(networks)
 
     def _together(
-        self, turn: Turn[A], clients: Sequence[tuple[Client, ClientState]]
+        self, turn: Turn[A], clients: Sequence[tuple[Client, ClientState]], networks: Networks
     ) -> Iterator[A]:
-        meeting = Meeting(len(clients), self._workers)
-
-        def take(place: int, client: Client, state: ClientState) -> A:
-            torch.set_num_threads(1)
+        players = [
+            Player(turn, client, state, _network_of(place, client.network, networks))
+            for place, (client, state) in enumerate(clients)
+        ]
+        stopping = threading.Event()
+        with ThreadPoolExecutor(self._workers, "stack", partial(torch.set_num_threads, 1)) as pool:
             try:
-                network = self._network_of(place, client.network)
-                return turn(replace(client, network=network, trainer=meeting.train), state)
-            finally:
-                meeting.leave()
-
-        with ThreadPoolExecutor(len(clients), "client") as pool:
-            try:
-                futures = [pool.submit(take, k, *client) for k, client in enumerate(clients)]
-                meeting.hold()
-            finally:
-                meeting.close()
-        while futures:
-            yield futures.pop(0).result()
-
-    def _network_of(self, place: int, shared: Network) -> Network:
-        key = place, id(shared)
-        if key not in self._networks:
-            self._networks[key] = shared, copy.deepcopy(shared)  # both, so that no other has its id
-        return self._networks[key][1]
+                yield from _play(players, Stacks(pool, self._workers, stopping))
+            finally:  # also after an error, Ctrl-C, or when nobody wants the rest
+                stopping.set()
+                for player in players:
+                    player.leave()
 
 
-@dataclass
-class _Wish:
-    """A client that waits for its training."""
-
-    task: Task
-    trained: Trained | None = None
-    error: BaseException | None = None
+def _trains(turn: object) -> bool:
+    return isinstance(turn, Training)
 
 
-@dataclass
-class Meeting:
-    """Where clients wait for each other to train together; ``present`` have not left yet."""
+def _network_of(place: int, shared: Network, networks: Networks) -> Network:
+    key = place, id(shared)
+    if key not in networks:
+        networks[key] = shared, copy.deepcopy(shared)  # both, so that no other network has its id
+    return networks[key][1]
 
-    present: int
-    workers: int
-    _waiting: list[_Wish] = field(default_factory=list)
-    _closed: bool = False
-    _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def train(
-        self,
-        network: Network,
-        exams: Exams,
-        loss: Loss,
-        settings: LocalTraining,
-        generator: torch.Generator,
-        gradient_term: GradientTerm | None,
-        loss_term: LossTerm | None,
-        private: NamedTensors,
-    ) -> Trained:
-        """A client's ``Trainer``: ``training.local.train``, together with all who wait."""
-        if loss_term is not None:
-            return train(
-                network, exams, loss, settings, generator, gradient_term, loss_term, private
-            )
-        wish = _Wish(Task(network, exams, loss, settings, generator, gradient_term))
-        with self._changed:
-            self._waiting.append(wish)
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._closed or self._answered(wish))
-        if wish.trained is None:
-            raise wish.error or MeetingClosedError
-        return wish.trained
+def _play(players: Sequence[Player[A]], stacks: Stacks) -> Iterator[A]:
+    """What each turn gives, in order, each as soon as it and those before it have ended."""
+    left = deque(players)
+    going = dict.fromkeys(players, _nothing)
+    while going:
+        for player, outcome in going.items():
+            player.go_on(outcome)
+            while left and left[0].ended:
+                yield left.popleft().result()
+        going = stacks.train([player for player in left if not player.ended])
+
+
+Outcome = Callable[[], Trained]
+"""Waits for what a training did, or raises its error."""
+
+
+def _nothing() -> Trained:
+    return Trained(0, float("nan"))
+
+
+class Player(Generic[A]):
+    """A client's turn, in a thread that runs only while ``go_on`` waits for it.
+
+    ``wish`` is the training that it waits for, until it has ``ended``.
+    """
+
+    def __init__(self, turn: Turn[A], client: Client, state: ClientState, network: Network) -> None:
+        self.shared = client.network
+        self.wish: Task | None = None
+        self.ended = False
+        self._take = partial(turn, replace(client, network=network, trainer=self._train), state)
+        self._found: list[A] = []
+        self._error: BaseException | None = None
+        self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
+        self._wishes: SimpleQueue[Task | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="client", daemon=True)
+
+    def go_on(self, outcome: Outcome) -> None:
+        """Let it run, with the training that it waited for, until it wants another or has ended."""
+        if self._thread.ident is None:
+            self._thread.start()
+        else:
+            self._outcomes.put(outcome)
+        self.wish = self._wishes.get()
+        self.ended = self.wish is None
+
+    def result(self) -> A:
+        """What its turn gave, once; or raises its error."""
+        if self._error is not None:
+            raise self._error
+        return self._found.pop()
 
     def leave(self) -> None:
-        """A client's turn has ended."""
-        with self._changed:
-            self.present -= 1
-            self._changed.notify_all()
+        """End its turn, wherever it is."""
+        if self._thread.ident is not None:
+            self._outcomes.put(_stop)
+            self._thread.join()
 
-    def hold(self) -> None:
-        """Train those who wait whenever all who are present do, until all have left."""
-        one_operator_thread = partial(torch.set_num_threads, 1)
-        with ThreadPoolExecutor(self.workers, "stack", one_operator_thread) as pool:
-            while True:
-                with self._changed:
-                    self._changed.wait_for(lambda: len(self._waiting) == self.present)
-                    if not self.present:
-                        return
-                    wishes, self._waiting = self._waiting, []
-                list(pool.map(_fulfil, dealt(wishes, self.workers)))
-                with self._changed:
-                    self._changed.notify_all()
+    def _run(self) -> None:
+        torch.set_num_threads(1)
+        try:
+            self._found.append(self._take())
+        except BaseException as error:  # raised again where its result is wanted
+            self._error = error
+        finally:
+            self._wishes.put(None)
 
-    def close(self) -> None:
-        """Let nobody wait any longer."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-    @staticmethod
-    def _answered(wish: _Wish) -> bool:
-        return wish.trained is not None or wish.error is not None
+    def _train(self, *task: Any) -> Trained:
+        """The client's ``Trainer``."""
+        self._wishes.put(Task(*task))
+        return self._outcomes.get()()
 
 
-class MeetingClosedError(Exception):
-    """The round has ended early. Nobody sees it: what ended the round is raised instead."""
+def _stop() -> Trained:
+    raise StoppedError
 
 
-def dealt(wishes: Sequence[_Wish], workers: int) -> list[list[_Wish]]:
-    """Those who train in the same way, dealt out to workers by the number of their exams."""
-    alike: dict[LocalTraining, list[_Wish]] = {}
-    for wish in sorted(wishes, key=lambda wish: len(wish.task.exams)):
-        alike.setdefault(wish.task.settings, []).append(wish)
-    stacks = [own[place::workers] for own in alike.values() for place in range(workers)]
-    return [stack for stack in stacks if stack]
+@dataclass(frozen=True)
+class Stacks:
+    """Threads that train what players wish, each a stack of them, until it is time to stop."""
+
+    pool: ThreadPoolExecutor
+    workers: int
+    stopping: threading.Event
+
+    def train(self, players: Sequence[Player[A]]) -> dict[Player[A], Outcome]:
+        """Begin the trainings of all; by player, in order, what will give its outcome."""
+        outcomes: dict[Player[A], Outcome] = {}
+        alike: dict[object, list[Player[A]]] = {}
+        for player in players:
+            task = _wish_of(player)
+            if task.loss_term is None:
+                alike.setdefault((task.settings, id(player.shared)), []).append(player)
+            else:
+                outcomes[player] = self.pool.submit(train, *self._alone(task)).result
+        for stack in dealt(list(alike.values()), self.workers):
+            tasks = [_wish_of(player) for player in stack]
+            done = self.pool.submit(train_together, tasks, self._stop_if_told)
+            for place, player in enumerate(stack):
+                outcomes[player] = partial(_one_of, done.result, place)
+        return {player: outcomes[player] for player in players}
+
+    def _alone(self, task: Task) -> Task:
+        """A training with a term of the loss, which can be stopped at each step."""
+        term = task.loss_term
+        assert term is not None
+
+        def own(step: Step) -> Tensor:
+            self._stop_if_told()
+            return term(step)
+
+        return task._replace(loss_term=own)
+
+    def _stop_if_told(self) -> None:
+        if self.stopping.is_set():
+            raise StoppedError
 
 
-def _fulfil(wishes: Sequence[_Wish]) -> None:
-    """Train them together."""
-    try:
-        trained = train_together([wish.task for wish in wishes])
-    except Exception as error:  # raised again in the turns that it ends
-        for wish in wishes:
-            wish.error = error
-    else:
-        for wish, done in zip(wishes, trained, strict=True):
-            wish.trained = done
+def _wish_of(player: Player[Any]) -> Task:
+    assert player.wish is not None
+    return player.wish
+
+
+def _one_of(losses: Callable[[], list[list[Tensor]]], place: int) -> Trained:
+    own = losses()[place]
+    return Trained(len(own), mean_of(own))
+
+
+def dealt(alike: Sequence[Sequence[Player[A]]], workers: int) -> list[Sequence[Player[A]]]:
+    """Stacks of those who train alike, a worker each, with much the same number of exams."""
+    stacks: list[Sequence[Player[A]]] = []
+    for players in alike:
+        by_size = sorted(players, key=lambda player: -len(_wish_of(player).exams))
+        stacks += [by_size[worker::workers] for worker in range(min(workers, len(by_size)))]
+    return stacks

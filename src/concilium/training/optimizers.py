@@ -44,11 +44,14 @@ class Optimizer(ABC):
         if moving:
             self._move(moving, [own.grad for own in moving if own.grad is not None])
 
-    def of_rows(self, rows: list[int], parameters: Sequence[Tensor]) -> Optimizer:
-        """The optimiser of some rows of its parameters, given anew, with its memory of them."""
+    def of_first(self, count: int, parameters: Sequence[Tensor]) -> Optimizer:
+        """The optimiser of the first rows of its parameters, given anew, with its memory of them.
+
+        This one must not be used any more: the memory is the same.
+        """
         other = self._settings.build(parameters)
         for own, new in zip(self._parameters, parameters, strict=True):
-            self._remember(own, new, rows, other)
+            self._hand_over(own, new, count, other)
         return other
 
     @abstractmethod
@@ -56,8 +59,8 @@ class Optimizer(ABC):
         """Move the parameters, all of which have a gradient."""
 
     @abstractmethod
-    def _remember(self, own: Tensor, new: Tensor, rows: list[int], other: Any) -> None:
-        """Give another optimiser of this kind what is known of some rows of a parameter."""
+    def _hand_over(self, own: Tensor, new: Tensor, count: int, other: Any) -> None:
+        """Give another optimiser of this kind what is known of a parameter's first rows."""
 
 
 class SGD(Optimizer):
@@ -82,9 +85,9 @@ class SGD(Optimizer):
         )
         self._velocity.update(zip(parameters, velocity, strict=True))
 
-    def _remember(self, own: Tensor, new: Tensor, rows: list[int], other: Any) -> None:
+    def _hand_over(self, own: Tensor, new: Tensor, count: int, other: Any) -> None:
         velocity = self._velocity.get(own)
-        other._velocity[new] = None if velocity is None else velocity[rows]
+        other._velocity[new] = None if velocity is None else velocity[:count]
 
 
 class Adam(Optimizer):
@@ -116,10 +119,10 @@ class Adam(Optimizer):
             maximize=False,
         )
 
-    def _remember(self, own: Tensor, new: Tensor, rows: list[int], other: Any) -> None:
+    def _hand_over(self, own: Tensor, new: Tensor, count: int, other: Any) -> None:
         if own in self._moments:
             first, second, steps = self._moments[own]
-            other._moments[new] = first[rows], second[rows], steps.clone()
+            other._moments[new] = first[:count], second[:count], steps
 
 
 def _at_start(parameter: Tensor) -> tuple[Tensor, Tensor, Tensor]:
