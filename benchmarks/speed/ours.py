@@ -5,7 +5,8 @@
 In the time of the first round: label statistics of all clients, summed and bound to the loss. In
 that of every round: the cohort, batches made from uint8 images, local training, updates weighted by
 images and added up in float64 in a fixed order, bytes counted, the model checked to be finite, its
-SHA-256. As in a study, the process keeps the memory that a step frees. Left out, as in the runners beside it: evaluation and checkpoints.
+SHA-256. As in a study, the process keeps the memory that a step frees. Left out, as in the runners
+beside it: evaluation and checkpoints.
 """
 
 from __future__ import annotations

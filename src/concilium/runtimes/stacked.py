@@ -35,8 +35,9 @@ from concilium.runtimes._turns import Training
 from concilium.runtimes.contract import Crew, LocalRuntime, Turn
 from concilium.runtimes.in_process import OneAfterTheOther
 from concilium.runtimes.parallel import StoppedError, num_cores
+from concilium.training._stack import can_be_stacked
 from concilium.training.local import Step, Trained, mean_of, train
-from concilium.training.stacked import Task, can_be_stacked, train_together
+from concilium.training.stacked import Task, train_together
 
 A = TypeVar("A")
 

@@ -1,1 +1,1 @@
-"""The only gradient loop."""
+"""The gradient loop: of one client, or the same steps of many clients at once."""

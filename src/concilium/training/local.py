@@ -1,4 +1,7 @@
-"""The only gradient loop: some local epochs of one client, or of all data pooled."""
+"""The gradient loop: some local epochs of one client, or of all data pooled.
+
+``stacked`` takes the same steps for many clients at once; there is no third loop.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ computes, up to the rounding of a batched product.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,9 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn import functional
+from torch import Tensor
 
 from concilium.data.dataset import Exams
 from concilium.data.loader import rows_of_batches
@@ -27,6 +24,7 @@ from concilium.data.readahead import read_ahead
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.losses.contract import Loss
 from concilium.networks.contract import Network
+from concilium.training._stack import Stack, first_of, scores, stack_of, unstack
 from concilium.training.local import (
     NOTHING,
     GradientTerm,
@@ -35,9 +33,6 @@ from concilium.training.local import (
     computing_in,
 )
 from concilium.training.optimizers import Optimizer
-
-Stack = dict[str, Tensor]
-"""By name, the tensors of K clients as one (K, …)."""
 
 Index = npt.NDArray[np.int64]
 
@@ -71,55 +66,22 @@ def train_together(
     shared = _shared([tasks[k].loss for k in order])
     running = [tasks[k]._replace(loss=loss) for k, loss in zip(order, shared, strict=True)]
     steps = [len(drawn[k]) for k in order]
-    whole = _stacked([task.network for task in running])
+    whole = stack_of([task.network for task in running])
     batches = _Batches(running, [drawn[k] for k in order])
-    stack = _first(whole, len(running))
+    stack = first_of(whole, len(running))
     optimizer = running[0].settings.optimizer.build(stack.values())
     losses: list[list[Tensor]] = [[] for _ in tasks]
     for step in range(steps[0]):
         before_each_step()
         count = sum(step < number for number in steps)
         if count < len(running):
-            running, stack = running[:count], _first(whole, count)
+            running, stack = running[:count], first_of(whole, count)
             optimizer = optimizer.of_first(count, list(stack.values()))
         values = _step(running, stack, optimizer, batches.following(count))
         for k, value in zip(order, values.unbind(), strict=False):
             losses[k].append(value)
-    _unstack(whole, [tasks[k].network for k in order])
+    unstack(whole, [tasks[k].network for k in order])
     return losses
-
-
-@torch.no_grad()
-def can_be_stacked(network: Network) -> bool:
-    """Whether a stack of the network gives the scores of the network itself, padded rows or not.
-
-    It does not where rows of a batch are mixed (batch normalisation), where the scores are random,
-    or where ``torch.vmap`` cannot take a layer. Seen with tensors of its own, not the network's.
-    """
-    network.train()
-    like = network.head.weight
-    own = {n: _wave(*p.shape).to(like) for n, p in network.named_parameters() if p.requires_grad}
-    image = _wave(3, _width(network)).to(like)
-    padded = functional.pad(image, (0, 0, 0, 1))
-    try:
-        found = _scores(network, {name: tensor[None] for name, tensor in own.items()}, padded[None])
-        return torch.allclose(
-            found[0, :3], functional_call(network, own, (image,)), rtol=1e-3, atol=1e-4
-        )
-    except RuntimeError:
-        return False
-
-
-def _wave(*shape: int) -> Tensor:
-    return torch.arange(math.prod(shape), dtype=torch.float32).mul(1.7).sin().view(shape)
-
-
-def _width(network: Network) -> int:
-    """Number of features that a network takes."""
-    for module in network.modules():
-        if isinstance(module, nn.Linear):
-            return module.in_features
-    raise TypeError("every network has a head")
 
 
 def _rows_with_a_known_entry(task: Task) -> list[Index]:
@@ -180,40 +142,12 @@ def _step(running: Sequence[Task], stack: Stack, optimizer: Optimizer, batch: _S
     """One step of each client, on its own batch; their losses (K,)."""
     optimizer.zero_grad()
     with computing_in(running[0].settings.precision, batch.image.device):
-        logits = _scores(running[0].network, stack, batch.image).float()
+        logits = scores(running[0].network, stack, batch.image).float()
     values = _losses([task.loss for task in running], logits, batch)
     values.sum().backward()  # type: ignore[no-untyped-call]
     _finish_gradients(running, stack)
     optimizer.step()
     return values.detach()
-
-
-def _scores(network: Network, stack: Stack, image: Tensor) -> Tensor:
-    """Scores (K, B, L) of images (K, B, …), each client's by its own tensors."""
-    scores = _through(network.encoder, "encoder", stack, image)
-    scores = _through(network.head, "head", stack, scores)
-    return scores if network.graph is None else _through(network.graph, "graph", stack, scores)
-
-
-def _through(module: nn.Module, place: str, stack: Stack, value: Tensor) -> Tensor:
-    """What a module makes of each client's value. vmap takes all; the usual ones go faster so."""
-    weight, bias = stack.get(f"{place}.weight"), stack.get(f"{place}.bias")
-    if type(module) is nn.Sequential:
-        for name, layer in module.named_children():
-            value = _through(layer, f"{place}.{name}", stack, value)
-        return value
-    if type(module) is nn.Identity:
-        return value
-    if type(module) is nn.ReLU:
-        return value.relu()
-    if type(module) is nn.Linear and weight is not None and bias is not None:
-        return torch.baddbmm(bias[:, None], value, weight.mT)
-    if type(module) is nn.LayerNorm and weight is not None and bias is not None:
-        normal = functional.layer_norm(value, module.normalized_shape, eps=module.eps)
-        return normal * weight[:, None] + bias[:, None]
-    own = {n: stack[f"{place}.{n}"] for n, p in module.named_parameters() if p.requires_grad}
-    found: Tensor = torch.vmap(lambda own, x: functional_call(module, own, (x,)))(own, value)
-    return found
 
 
 def _shared(losses: Sequence[Loss]) -> list[Loss]:
@@ -272,36 +206,3 @@ def _finish_gradients(running: Sequence[Task], stack: Stack) -> None:
         factor = (most / (norm + 1e-6)).clamp(max=1.0)  # as torch's clip_grad_norm_ has it
         for own in gradients.values():
             own.mul_(factor.view(-1, *[1] * (own.dim() - 1)))
-
-
-@torch.no_grad()
-def _stacked(networks: Sequence[Network]) -> Stack:
-    """A copy of the parameters that train, of all networks.
-
-    Matrices (out, in) are stored as (in, out): the product of few rows with them is then 1.7 times
-    as fast.
-    """
-    parameters = [dict(network.named_parameters()) for network in networks]
-    stack = {}
-    for name, first in parameters[0].items():
-        if first.requires_grad:
-            tensors: list[Tensor] = [own[name] for own in parameters]
-            matrices = first.dim() == 2
-            stack[name] = (
-                torch.stack([t.T for t in tensors]).mT if matrices else torch.stack(tensors)
-            )
-    return stack
-
-
-@torch.no_grad()
-def _unstack(stack: Stack, networks: Sequence[Network]) -> None:
-    """Copy the stack's tensors back into the networks."""
-    for k, network in enumerate(networks):
-        own = dict(network.named_parameters())
-        for name, tensor in stack.items():
-            own[name].copy_(tensor[k])
-
-
-def _first(stack: Stack, count: int) -> Stack:
-    """The first so many clients, as leaves that share the stack's memory."""
-    return {name: own[:count].detach().requires_grad_() for name, own in stack.items()}
