@@ -473,5 +473,5 @@ def test_a_network_that_cannot_be_stacked_is_refused(layer: nn.Module) -> None:
 def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(InputError, match="size=0"):
         Stacked(size=0)
-    with pytest.raises(InputError, match="workers=-1"):
-        Stacked(workers=-1)
+    with pytest.raises(InputError, match="workers=0"):
+        Stacked(workers=0)

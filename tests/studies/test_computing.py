@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from concilium.data.dataset import Dataset
+from concilium.data.table import ExamTable
 from concilium.federation import running_total
 from concilium.foundation.errors import StudyError
+from concilium.labels.schema import LabelSchema
 from concilium.runtimes.parallel import Parallel, num_cores
 from concilium.runtimes.processes import Processes
 from concilium.studies import assembly, choice_checks
@@ -55,6 +59,23 @@ def test_what_may_change_a_result_changes_the_study() -> None:
         assert changes(study(), study(**settings)) == [f"training.{next(iter(settings))}"]
 
 
+def test_precision_and_sum_reach_training_and_rounds() -> None:
+    own = study(precision="bfloat16", sum="fixed_point")
+    assert assembly.training_of(own, 0.1).precision == "bfloat16"
+    table = ExamTable(LabelSchema(("a",), {}), np.ones((4, 1), np.int8), np.arange(4), {})
+    network = assembly.network_of(own, Dataset(table, np.zeros((4, 3), np.float32), "four"), 0)
+    method = assembly.method_of("fedavg", own.methods["fedavg"])
+    recipe = assembly.recipe_of(own, method, table.schema, network, 0)
+    assert recipe.schedule.arithmetic == "fixed_point"
+    assert assembly.computing_of(own)["precision"] == "bfloat16"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_a_mistake_of_the_study() -> None:
+    with pytest.raises(StudyError, match=r'no GPU that can be used; set device = "auto"'):
+        choice_checks.check(study(device="cuda"), "small.toml")
+
+
 def test_a_wrong_runtime_or_compression_is_a_mistake_of_the_study() -> None:
     with pytest.raises(StudyError, match=r"there is no 'paralel'.*did you mean 'parallel'"):
         choice_checks.check(study(runtime="paralel"), "small.toml")
@@ -95,6 +116,8 @@ def test_threads_and_fixed_point_give_the_results_of_this_process(
 ) -> None:
     alone = result(tmp_path, 'runtime = "in_process"\n', "alone")
     threads = result(tmp_path, 'runtime = {name = "parallel", workers = 2}\n', "threads")
+    assert threads.pop("environment")["runtime"] == "parallel"
+    assert alone.pop("environment")["runtime"] == "in_process"
     np.testing.assert_equal(essence([threads]), essence([alone]))
     seen: list[str] = []
     monkeypatch.setattr(running_total, "one_of", lambda _, sum: seen.append(sum))

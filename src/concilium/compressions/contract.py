@@ -66,11 +66,12 @@ class Compression(ABC):
 
     Laws, run on every file of this folder: what is sent and what is remembered add up to all that
     was trained; ‖Δ − C(Δ)‖ < ‖Δ‖, so that error feedback works at all; weights, extras and losses
-    arrive as they were sent; bytes are counted from what travels, and are fewer; permuting labels
-    permutes what is sent; the residual does not depend on weights; nothing given is changed.
+    arrive as they were sent; bytes are counted from what travels, and with default settings are
+    fewer; permuting labels permutes what is sent where no two magnitudes are equal; the residual
+    does not depend on weights; nothing given is changed.
     """
 
-    error_feedback: bool
+    error_feedback: bool = False
 
     @abstractmethod
     def pack(self, delta: NamedTensors) -> NamedTensors:

@@ -193,6 +193,8 @@ def _work(
     not_ours.close()
     gc.freeze()  # what was inherited is not looked through, which would copy it, nor finalised
     torch.set_num_threads(1)
+    # Not those of a progress display, whose lock another thread may have held at the fork.
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
     threading.Thread(target=_end_with_parent, daemon=True).start()
     by_name = {client.name: client for client in members}
     told = Told()

@@ -34,7 +34,7 @@ from concilium.networks.contract import Network
 from concilium.runtimes._turns import Training
 from concilium.runtimes.contract import Crew, LocalRuntime, Turn
 from concilium.runtimes.in_process import OneAfterTheOther
-from concilium.runtimes.parallel import StoppedError, num_cores
+from concilium.runtimes.parallel import StoppedError
 from concilium.training._stack import can_be_stacked
 from concilium.training.local import Step, Trained, mean_of, train
 from concilium.training.stacked import Task, train_together
@@ -44,18 +44,18 @@ A = TypeVar("A")
 
 @dataclass(frozen=True)
 class Stacked(LocalRuntime):
-    """``size`` ≥ 1 clients are in memory at a time, dealt out to ``workers`` ≥ 0 threads with a
-    stack each (0: as many as this process may use cores, or one on a GPU).
+    """``size`` ≥ 1 clients are in memory at a time, dealt out to ``workers`` ≥ 1 threads with a
+    stack each. Both have a say in rounding, so neither follows the machine's number of cores.
     """
 
     size: int = 32
-    workers: int = 0
+    workers: int = 2
 
     exact: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         at_least(1, size=self.size)
-        at_least(0, workers=self.workers)
+        at_least(1, workers=self.workers)
 
     def crew(self, members: Sequence[Client]) -> Crew:
         """Raises InputError for images, and for a network whose layers cannot be stacked."""
@@ -65,8 +65,7 @@ class Stacked(LocalRuntime):
         for network in {id(client.network): client.network for client in members}.values():
             if not can_be_stacked(network):
                 raise _refused("a layer of this network gives other scores when it is stacked")
-        on_gpu = any(client.device.type != "cpu" for client in members)
-        return InStacks(self.size, self.workers or (1 if on_gpu else num_cores()))
+        return InStacks(self.size, self.workers)
 
 
 def _refused(what: str) -> InputError:

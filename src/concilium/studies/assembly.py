@@ -227,16 +227,23 @@ def _built(choice: Choice, study: Study, dataset: Dataset, weights: str, seed: i
 def runtime_of(study: Study) -> LocalRuntime:
     """How the hospitals of a job are run; jobs side by side share the cores of the machine."""
     runtime: LocalRuntime = make("runtimes", study.training.runtime)
-    if isinstance(runtime, Parallel | Processes) and not runtime.workers and study.workers > 1:
+    alone = study.workers == 1 or device_of(study).type != "cpu"
+    if isinstance(runtime, Parallel | Processes) and not runtime.workers and not alone:
         return replace(runtime, workers=max(1, num_cores() // study.workers))
     return runtime
 
 
 def device_of(study: Study) -> torch.device:
-    """Where clients compute: "auto" is a GPU where there is one."""
-    name = study.training.device
+    """Where clients compute: "auto" is a GPU where there is one.
+
+    Raises StudyError for "cuda" where there is none.
+    """
+    name, there = study.training.device, torch.cuda.is_available()
+    if name == "cuda" and not there:
+        what = "this machine, or this build of torch, has no GPU that can be used"
+        raise StudyError(Problem("training.device", what, 'set device = "auto" or "cpu"'))
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if there else "cpu"
     return torch.device(name)
 
 

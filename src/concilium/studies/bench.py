@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -31,6 +31,7 @@ from concilium.orchestration.phases import (
     posterior_of,
 )
 from concilium.runtimes.contract import Simulation
+from concilium.runtimes.parallel import num_cores
 from concilium.studies import assembly, hospitals
 from concilium.studies.configuration import Study, digest_of
 from concilium.studies.results import Plain, describe, mean_of
@@ -145,6 +146,8 @@ class Bench:
     def runtime(self, parts: Parts, learning_rate: float, private: Private = NOTHING) -> Simulation:
         """A runtime over the clients that hold these exams, with what each of them kept at home."""
         training = assembly.training_of(self.study, learning_rate)
+        if self.study.workers * len(parts) < num_cores():
+            training = replace(training, spare_core=True)
         clients = hospitals.clients_of(
             parts,
             self.network,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from concilium.foundation.errors import InputError, Problem, StudyError
-from concilium.studies.assembly import make, method_of, optimizer_of, training_of
+from concilium.studies.assembly import device_of, make, method_of, optimizer_of, training_of
 from concilium.studies.configuration import Study
 
 TABLES = ("data", "split", "network", "training", "methods")  # of a study file, with choices
@@ -31,6 +31,7 @@ def check(study: Study, file: str, tables: Sequence[str] = TABLES) -> None:
     attempt("split.partitioner", lambda: make("partitioners", study.split.partitioner))
     attempt("network", lambda: make("networks", study.network.architecture))
     attempt("training", lambda: training_of(study, study.training.learning_rates[0]))
+    attempt("training.device", lambda: device_of(study))
     attempt("training.runtime", lambda: make("runtimes", study.training.runtime))
     attempt("training.sampling", lambda: make("samplings", study.training.sampling))
     for name, settings in study.methods.items():

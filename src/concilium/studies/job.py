@@ -16,6 +16,7 @@ from concilium.foundation.named_tensors import NamedTensors
 from concilium.orchestration.checkpoints import environment
 from concilium.orchestration.observers import Observer, PhaseStarted, Warned
 from concilium.orchestration.phases import Developed, asking, develop, watching
+from concilium.studies import assembly
 from concilium.studies.bench import Bench, Job, Parts, looking, of_hospitals, saved_meaning
 from concilium.studies.configuration import Study, digest_of
 from concilium.studies.results import Plain, mean_of
@@ -37,7 +38,7 @@ def run_job(
         "settings": bench.method.settings.model_dump(mode="json"),
         "parameters": sum(tensor.numel() for tensor in bench.initial.values()),
         **result,
-        "environment": environment(),
+        "environment": {**environment(), **assembly.computing_of(study)},
         "seconds": time.perf_counter() - started,
     }
 
