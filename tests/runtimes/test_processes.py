@@ -184,6 +184,15 @@ def test_a_round_that_ends_early_ends_its_workers_at_once() -> None:
     assert len(by_whom(own)) == len(CLIENTS)  # the next round begins new ones
 
 
+@pytest.fixture
+def ctrl_c_interrupts() -> Iterator[None]:
+    """Python's own answer to Ctrl-C, which a process that runs in the background may not have."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_interrupts")
 def test_ctrl_c_ends_workers_at_once() -> None:
     own = crew()
     running = turns(own, EndlessButTheFirst())
