@@ -12,10 +12,12 @@ from torch import nn
 
 from concilium.federation.client import Client
 from concilium.federation.states import ClientState
+from concilium.foundation.cores import num_cores
 from concilium.foundation.errors import InputError
+from concilium.runtimes._workers import AHEAD
 from concilium.runtimes.contract import Crew, Turn
 from concilium.runtimes.in_process import OneAfterTheOther
-from concilium.runtimes.parallel import AHEAD, Parallel, num_cores
+from concilium.runtimes.parallel import Parallel
 from tests.runtimes.test_laws import assert_same, play, simulation
 from tests.worlds import hospital_parts, runtime
 
@@ -131,3 +133,19 @@ def test_a_worker_copies_the_network_as_it_is() -> None:
     for network in turns(crew, lambda client, state: client.network):
         assert isinstance(network.head, nn.Linear)
         assert torch.equal(network.head.weight, shared.head.weight)
+
+
+def test_turns_that_wait_are_dropped_when_nobody_wants_the_rest() -> None:
+    begun: list[str] = []
+    leaving = threading.Event()
+
+    def turn(client: Client, state: ClientState) -> None:
+        begun.append(client.name)
+        if client.name != CLIENTS[0].name:
+            assert leaving.wait(PATIENCE)
+
+    running = turns(Parallel(workers=2).crew(CLIENTS), turn)
+    next(running)
+    threading.Timer(0.05, leaving.set).start()
+    running.close()
+    assert len(begun) <= 1 + 2  # of the four in the window, one waited for a worker

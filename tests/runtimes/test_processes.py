@@ -28,8 +28,8 @@ from concilium.foundation.errors import ConciliumError, InputError
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.runtimes import processes
 from concilium.runtimes._turns import ClientWork, Training
+from concilium.runtimes._workers import AHEAD
 from concilium.runtimes.in_process import InProcess, OneAfterTheOther
-from concilium.runtimes.parallel import AHEAD
 from concilium.runtimes.processes import ByValue, Forked, Processes, Told, Worker, as_told, dumps
 from concilium.weightings.by_known_entries import ByKnownEntries
 from concilium.weightings.contract import Weighting

@@ -34,9 +34,9 @@ from concilium.runtimes.contract import LocalRuntime
 from concilium.runtimes.in_process import InProcess
 from concilium.runtimes.stacked import Stacked
 from concilium.training._stack import can_be_stacked
-from concilium.training.local import LocalTraining, train
+from concilium.training.local import LocalTraining, Task, train
 from concilium.training.optimizers import OptimizerSettings
-from concilium.training.stacked import Task, train_together
+from concilium.training.stacked import train_together
 from concilium.weightings.by_known_entries import ByKnownEntries
 from tests.runtimes.test_laws import assert_same, play, simulation
 from tests.worlds import exams, hospital_parts, linear_network, runtime

@@ -13,9 +13,10 @@ import torch
 from concilium.data.dataset import Dataset
 from concilium.data.table import ExamTable
 from concilium.federation import running_total
+from concilium.foundation.cores import num_cores
 from concilium.foundation.errors import StudyError
 from concilium.labels.schema import LabelSchema
-from concilium.runtimes.parallel import Parallel, num_cores
+from concilium.runtimes.parallel import Parallel
 from concilium.runtimes.processes import Processes
 from concilium.studies import assembly, choice_checks
 from concilium.studies.configuration import Study, changes

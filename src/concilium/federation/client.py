@@ -19,24 +19,19 @@ from concilium.foundation.seeds import torch_generator
 from concilium.labels.statistics import LabelStatistics
 from concilium.losses.contract import Loss
 from concilium.networks.contract import Network
-from concilium.training.local import GradientTerm, LocalTraining, LossTerm, Trained, train
+from concilium.training.local import (
+    GradientTerm,
+    LocalTraining,
+    LossTerm,
+    Task,
+    Trained,
+    train_alone,
+)
 
 EVALUATION_BATCH = 256
 
-Trainer = Callable[
-    [
-        Network,
-        Exams,
-        Loss,
-        LocalTraining,
-        torch.Generator,
-        GradientTerm | None,
-        LossTerm | None,
-        NamedTensors,
-    ],
-    Trained,
-]
-"""``training.local.train``, or what takes the same steps in another way."""
+Trainer = Callable[[Task], Trained]
+"""What takes the steps of a local training: ``train_alone``, or many clients' together."""
 
 Labels = tuple[Tensor, Tensor]
 """Target (N, L) in [0, 1] and known (N, L) bool, of all exams of a part."""
@@ -65,7 +60,7 @@ class Client:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     sharing: Sharing = "all"
     private: NamedTensors = field(default_factory=lambda: NamedTensors({}))
-    trainer: Trainer = train
+    trainer: Trainer = train_alone
     _localised: list[tuple[tuple[object, ...], Loss]] = field(default_factory=list)
     _features: dict[str, tuple[str, npt.NDArray[np.float32]]] = field(default_factory=dict)
 
@@ -104,7 +99,7 @@ class Client:
         if labels is not None:
             exams = replace(exams, target=labels[0].numpy(), known=labels[1].numpy())
         generator = torch_generator(self.seed, "round", round_, "client", self.name)
-        done = self.trainer(
+        task = Task(
             self.network,
             exams,
             loss,
@@ -114,6 +109,7 @@ class Client:
             loss_term,
             self.private,
         )
+        done = self.trainer(task)
         return travelling(self.network, self.sharing), private(self.network, self.sharing), done
 
     def labels(self, part: str = "train") -> Labels:

@@ -12,12 +12,9 @@ that of ``in_process``, bit for bit, whatever the number of workers.
 
 from __future__ import annotations
 
-import copy
-import os
 import threading
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -26,14 +23,13 @@ import torch
 from concilium.federation.client import Client
 from concilium.federation.states import ClientState
 from concilium.foundation.checks import at_least
+from concilium.foundation.cores import num_cores
 from concilium.networks.contract import Network
+from concilium.runtimes._workers import Copies, StoppedError, in_order
 from concilium.runtimes.contract import Crew, LocalRuntime, Turn
 from concilium.runtimes.in_process import OneAfterTheOther
 
 A = TypeVar("A")
-
-AHEAD = 2
-"""Turns that may be finished or running beyond those of the workers: what is held in memory."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +48,6 @@ class Parallel(LocalRuntime):
         return OneAfterTheOther() if workers <= 1 else SideBySide(workers)
 
 
-def num_cores() -> int:
-    """How many cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
-Networks = dict[int, tuple[Network, Network]]
-"""By the id of a network that clients share: that network, and a worker's own copy of it."""
-
-
 class SideBySide(Crew):
     """Some worker threads, and the networks that they keep from round to round.
 
@@ -70,14 +56,15 @@ class SideBySide(Crew):
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
-        self._kept: list[Networks] = []
+        self._kept: list[Copies] = []
         self._own = _Worker()
 
     def take_turns(
         self, turn: Turn[A], clients: Sequence[tuple[Client, ClientState]]
     ) -> Iterator[A]:
         stopping = threading.Event()
-        used = [self._kept.pop() if self._kept else {} for _ in range(self._workers)]
+        kept = [self._kept.pop() for _ in range(min(self._workers, len(self._kept)))]
+        used = kept + [Copies(self._let_stop) for _ in range(self._workers - len(kept))]
         free = list(used)
 
         def begin() -> None:
@@ -86,28 +73,18 @@ class SideBySide(Crew):
             self._own.networks = free.pop()
 
         def take(client: Client, state: ClientState) -> A:
-            return turn(replace(client, network=self._network_of(client.network)), state)
+            return turn(replace(client, network=self._own.networks.of(client.network)), state)
 
-        waiting, running = deque(clients), deque[Future[A]]()
         with ThreadPoolExecutor(self._workers, "client", begin) as pool:
             try:
-                while waiting or running:
-                    while waiting and len(running) < self._workers + AHEAD:
-                        running.append(pool.submit(take, *waiting.popleft()))
-                    yield running.popleft().result()
+                yield from in_order(pool, take, clients, self._workers)
             finally:  # also after an error, Ctrl-C, or when nobody wants the rest
                 stopping.set()
                 pool.shutdown(cancel_futures=True)
                 self._kept.extend(used)
 
-    def _network_of(self, shared: Network) -> Network:
-        """The copy of a network that is this worker's own."""
-        networks = self._own.networks
-        if id(shared) not in networks:
-            network = copy.deepcopy(shared)
-            network.encoder.register_forward_pre_hook(self._stop_if_told)
-            networks[id(shared)] = shared, network  # kept, so that no other network has its id
-        return networks[id(shared)][1]
+    def _let_stop(self, network: Network) -> None:
+        network.encoder.register_forward_pre_hook(self._stop_if_told)
 
     def _stop_if_told(self, *_: object) -> None:
         """End a turn at its next step: a thread cannot be ended from outside."""
@@ -118,9 +95,5 @@ class SideBySide(Crew):
 class _Worker(threading.local):
     """What a worker thread has for itself."""
 
-    networks: Networks
+    networks: Copies
     stopping: threading.Event
-
-
-class StoppedError(Exception):
-    """The turn is not wanted any more. Nobody sees it: its round has ended already."""

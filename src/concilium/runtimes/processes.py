@@ -26,9 +26,8 @@ import threading
 import traceback
 import warnings
 import weakref
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import connection
 from multiprocessing.context import ForkProcess
@@ -42,11 +41,13 @@ from torch import Tensor
 from concilium.federation.client import Client
 from concilium.federation.states import ClientState
 from concilium.foundation.checks import at_least
+from concilium.foundation.cores import num_cores
 from concilium.foundation.errors import ConciliumError, InputError, Problem
 from concilium.runtimes._turns import Training
+from concilium.runtimes._workers import in_order
 from concilium.runtimes.contract import Crew, LocalRuntime, Turn
 from concilium.runtimes.in_process import OneAfterTheOther
-from concilium.runtimes.parallel import AHEAD, SideBySide, num_cores
+from concilium.runtimes.parallel import SideBySide
 
 A = TypeVar("A")
 
@@ -110,19 +111,15 @@ class Forked(Crew):
             finally:
                 free.put(worker)
 
-        waiting = deque(clients)
-        running: deque[Future[object]] = deque()
+        left = len(clients)
         with ThreadPoolExecutor(self._workers, "feeder") as pool:
             try:
-                while waiting or running:
-                    while waiting and len(running) < self._workers + AHEAD:
-                        running.append(pool.submit(take, *waiting.popleft()))
-                    result = running[0].result()
-                    running.popleft()
+                for result in in_order(pool, take, clients, self._workers):
+                    left -= 1
                     yield result
                     del result
             finally:
-                if running or waiting:  # an error, Ctrl-C, or a consumer that wants no more
+                if left:  # an error, Ctrl-C, or a consumer that wants no more
                     end(self._processes)
                 pool.shutdown(cancel_futures=True)
 

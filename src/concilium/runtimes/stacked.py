@@ -12,7 +12,6 @@ so results differ from those of ``in_process`` in the last bits.
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -32,12 +31,12 @@ from concilium.foundation.checks import at_least
 from concilium.foundation.errors import InputError, Problem
 from concilium.networks.contract import Network
 from concilium.runtimes._turns import Training
+from concilium.runtimes._workers import Copies, StoppedError
 from concilium.runtimes.contract import Crew, LocalRuntime, Turn
 from concilium.runtimes.in_process import OneAfterTheOther
-from concilium.runtimes.parallel import StoppedError
 from concilium.training._stack import can_be_stacked
-from concilium.training.local import Step, Trained, mean_of, train
-from concilium.training.stacked import Task, train_together
+from concilium.training.local import Step, Task, Trained, mean_of, train_alone
+from concilium.training.stacked import train_together
 
 A = TypeVar("A")
 
@@ -72,16 +71,12 @@ def _refused(what: str) -> InputError:
     return InputError(Problem("training.runtime", what, 'set runtime = "parallel" in [training]'))
 
 
-Networks = dict[tuple[int, int], tuple[Network, Network]]
-"""By place and id of a network that clients share: that network, and the place's own copy of it."""
-
-
 class InStacks(Crew):
     """So many clients together, then the next; the networks of their places are kept."""
 
     def __init__(self, size: int, workers: int) -> None:
         self._size, self._workers = size, workers
-        self._kept: list[Networks] = []
+        self._kept: list[list[Copies]] = []
 
     def take_turns(
         self, turn: Turn[A], clients: Sequence[tuple[Client, ClientState]]
@@ -89,7 +84,7 @@ class InStacks(Crew):
         if not _trains(turn):
             yield from OneAfterTheOther().take_turns(turn, clients)
             return
-        networks = self._kept.pop() if self._kept else {}
+        networks = self._kept.pop() if self._kept else [Copies() for _ in range(self._size)]
         try:
             for start in range(0, len(clients), self._size):
                 yield from self._together(turn, clients[start : start + self._size], networks)
@@ -97,11 +92,14 @@ class InStacks(Crew):
             self._kept.append(networks)
 
     def _together(
-        self, turn: Turn[A], clients: Sequence[tuple[Client, ClientState]], networks: Networks
+        self,
+        turn: Turn[A],
+        clients: Sequence[tuple[Client, ClientState]],
+        networks: Sequence[Copies],
     ) -> Iterator[A]:
         players = [
-            Player(turn, client, state, _network_of(place, client.network, networks))
-            for place, (client, state) in enumerate(clients)
+            Player(turn, client, state, own.of(client.network))
+            for own, (client, state) in zip(networks, clients, strict=False)
         ]
         stopping = threading.Event()
         with ThreadPoolExecutor(self._workers, "stack", partial(torch.set_num_threads, 1)) as pool:
@@ -115,13 +113,6 @@ class InStacks(Crew):
 
 def _trains(turn: object) -> bool:
     return isinstance(turn, Training)
-
-
-def _network_of(place: int, shared: Network, networks: Networks) -> Network:
-    key = place, id(shared)
-    if key not in networks:
-        networks[key] = shared, copy.deepcopy(shared)  # both, so that no other network has its id
-    return networks[key][1]
 
 
 def _play(players: Sequence[Player[A]], stacks: Stacks) -> Iterator[A]:
@@ -191,9 +182,9 @@ class Player(Generic[A]):
         finally:
             self._wishes.put(None)
 
-    def _train(self, *task: Any) -> Trained:
+    def _train(self, task: Task) -> Trained:
         """The client's ``Trainer``."""
-        self._wishes.put(Task(*task))
+        self._wishes.put(task)
         return self._outcomes.get()()
 
 
@@ -218,7 +209,7 @@ class Stacks:
             if task.loss_term is None:
                 alike.setdefault((task.settings, id(player.shared)), []).append(player)
             else:
-                outcomes[player] = self.pool.submit(train, *self._alone(task)).result
+                outcomes[player] = self.pool.submit(train_alone, self._alone(task)).result
         for stack in dealt(list(alike.values()), self.workers):
             tasks = [_wish_of(player) for player in stack]
             done = self.pool.submit(train_together, tasks, self._stop_if_told)

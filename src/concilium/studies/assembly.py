@@ -15,6 +15,7 @@ from concilium.data.augmentation import Augmentation
 from concilium.data.dataset import Dataset
 from concilium.foundation import components
 from concilium.foundation.checks import suggestion
+from concilium.foundation.cores import num_cores
 from concilium.foundation.errors import InputError, Problem, StudyError
 from concilium.foundation.paths import expand
 from concilium.foundation.seeds import derive_seed
@@ -28,7 +29,7 @@ from concilium.networks.contract import Network
 from concilium.orchestration.phases import Recipe
 from concilium.orchestration.rounds import Schedule
 from concilium.runtimes.contract import LocalRuntime
-from concilium.runtimes.parallel import Parallel, num_cores
+from concilium.runtimes.parallel import Parallel
 from concilium.runtimes.processes import Processes
 from concilium.studies.configuration import PRESETS, Choice, MethodSettings, Study
 from concilium.studies.extraction import with_features

@@ -14,6 +14,7 @@ from concilium.evaluation.thresholds import at_specificity
 from concilium.federation.client import Client
 from concilium.federation.requests import StatisticsRequest
 from concilium.federation.sharing import private, travelling
+from concilium.foundation.cores import num_cores
 from concilium.foundation.files import file_name
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.joint.inference import ScoreMeaning
@@ -31,7 +32,6 @@ from concilium.orchestration.phases import (
     posterior_of,
 )
 from concilium.runtimes.contract import Simulation
-from concilium.runtimes.parallel import num_cores
 from concilium.studies import assembly, hospitals
 from concilium.studies.configuration import Study, digest_of
 from concilium.studies.results import Plain, describe, mean_of

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -114,6 +114,27 @@ class Trained:
     mean_loss: float
 
 
+class Task(NamedTuple):
+    """One client's local training: what ``train`` takes.
+
+    The network is the client's own for the time being.
+    """
+
+    network: Network
+    exams: Exams
+    loss: Loss
+    settings: LocalTraining
+    generator: torch.Generator
+    gradient_term: GradientTerm | None = None
+    loss_term: LossTerm | None = None
+    private: NamedTensors = NOTHING
+
+
+def train_alone(task: Task) -> Trained:
+    """Do a task by itself."""
+    return train(*task)
+
+
 def train(
     network: Network,
     exams: Exams,
@@ -136,9 +157,7 @@ def train(
     device = next(iter(parameters.values())).device
     optimizer = settings.optimizer.build(parameters.values())
     losses: list[Tensor] = []
-    with _ready(
-        drawn_batches(exams, settings, generator, device), exams, settings, device
-    ) as ready:
+    with _ready(_drawn(exams, settings, generator, device), exams, settings, device) as ready:
         for drawn in ready:
             batch = drawn.to(device)
             optimizer.zero_grad()
@@ -150,7 +169,7 @@ def train(
     return Trained(len(losses), mean_of(losses))
 
 
-def drawn_batches(
+def _drawn(
     exams: Exams, settings: LocalTraining, generator: torch.Generator, device: torch.device
 ) -> Iterator[Batch]:
     """The batches of all epochs that have a known entry."""

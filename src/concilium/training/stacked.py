@@ -11,46 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from concilium.data.dataset import Exams
 from concilium.data.loader import rows_of_batches
 from concilium.data.readahead import read_ahead
-from concilium.foundation.named_tensors import NamedTensors
 from concilium.losses.contract import Loss
-from concilium.networks.contract import Network
 from concilium.training._stack import Stack, first_of, scores, stack_of, unstack
-from concilium.training.local import (
-    NOTHING,
-    GradientTerm,
-    LocalTraining,
-    LossTerm,
-    computing_in,
-)
+from concilium.training.local import Task, computing_in
 from concilium.training.optimizers import Optimizer
 
 Index = npt.NDArray[np.int64]
-
-
-class Task(NamedTuple):
-    """One client's local training, as ``training.local.train`` takes it; its inputs are features.
-
-    The network is the client's own for the time being.
-    """
-
-    network: Network
-    exams: Exams
-    loss: Loss
-    settings: LocalTraining
-    generator: torch.Generator
-    gradient_term: GradientTerm | None = None
-    loss_term: LossTerm | None = None
-    private: NamedTensors = NOTHING
 
 
 def train_together(
@@ -58,7 +32,8 @@ def train_together(
 ) -> list[list[Tensor]]:
     """Train the networks of all tasks in place; the losses of each one's steps.
 
-    The networks are copies of one, the settings the same, and there is no term of the loss. Who
+    Inputs are features, the networks copies of one, the settings the same, and there is no term of
+    the loss. Who
     takes most steps comes first in the stack, so those who still train are always its first rows.
     """
     drawn = [_rows_with_a_known_entry(task) for task in tasks]
