@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from concilium.data.dataset import Dataset
+from concilium.data.dataset import Dataset, Exams
 from concilium.data.table import ExamTable
 from concilium.federation import running_total
 from concilium.foundation.cores import num_cores
 from concilium.foundation.errors import StudyError
 from concilium.labels.schema import LabelSchema
+from concilium.orchestration.observers import silent
 from concilium.runtimes.parallel import Parallel
 from concilium.runtimes.processes import Processes
 from concilium.studies import assembly, choice_checks
+from concilium.studies.bench import Bench, Job
 from concilium.studies.configuration import Study, changes
 from concilium.studies.reading import parse_study
 from tests.studies.test_same_numbers import essence, run, write_study
@@ -147,3 +149,19 @@ def test_a_method_s_updates_are_compressed_where_they_travel(tmp_path: Path) -> 
     assert half["model"] != plain["model"]
     assert sent("top_k")["bytes_up"] / plain["bytes_up"] < 0.25
     assert sent("top_k", "pooled")["model"] == sent("none", "pooled")["model"]
+
+
+@pytest.mark.parametrize(("cores", "workers", "idle"), [(1, 1, False), (2, 1, True), (2, 2, False)])
+def test_an_idle_core_prepares_batches(
+    cores: int, workers: int, idle: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One hospital trains at a time; jobs side by side take a core each."""
+    monkeypatch.setattr("concilium.studies.bench.num_cores", lambda: cores)
+    table = ExamTable(LabelSchema(("a",), {}), np.ones((4, 1), np.int8), np.arange(4), {})
+    dataset = Dataset(table, np.zeros((4, 3), np.float32), "four")
+    own = study(workers=workers)
+    part = Exams(dataset.images, np.ones((4, 1), np.float32), np.ones((4, 1), bool), np.arange(4))
+    parts = {"alone": {"train": part}}
+    bench = Bench.of(own, Job("fedavg", 0), dataset, parts, tmp_path, silent)
+    (client,) = bench.runtime(parts, 0.1).members
+    assert client.training.spare_core == idle

@@ -146,8 +146,8 @@ class Bench:
     def runtime(self, parts: Parts, learning_rate: float, private: Private = NOTHING) -> Simulation:
         """A runtime over the clients that hold these exams, with what each of them kept at home."""
         training = assembly.training_of(self.study, learning_rate)
-        if self.study.workers * len(parts) < num_cores():
-            training = replace(training, spare_core=True)
+        idle = self.study.workers * len(parts) < num_cores()
+        training = replace(training, spare_core=idle)
         clients = hospitals.clients_of(
             parts,
             self.network,
