@@ -187,8 +187,8 @@ def _ready(
     A GPU computes while the CPU prepares (expected, not measured here). On the CPU a thread gains
     where a core stands idle and images are augmented: a training of ``small_cnn`` takes 0.88 of the
     time at 64 pixels, 0.56 at 224. Where as many clients train as there are cores it gains nothing
-    and takes up to 10 % more CPU time; images that are not augmented take 0.1 to 2 % of a step. Those
-    on the disk are read ahead without a thread (``data.readahead``).
+    and takes up to 10 % more CPU time; images that are not augmented take 0.1 to 2 % of a step.
+    Those on the disk are read ahead without a thread (``data.readahead``).
     """
     augmented = settings.augmentation != Augmentation()
     worth = device.type == "cuda" or (settings.spare_core and augmented)
