@@ -11,6 +11,7 @@ from concilium.algorithms.contract import Algorithm
 from concilium.algorithms.fedavg import FedAvg
 from concilium.data.dataset import Exams
 from concilium.federation.client import Client
+from concilium.federation.messages import Update
 from concilium.losses.bce import BinaryCrossEntropy
 from concilium.losses.contract import Loss
 from concilium.networks.contract import Network
@@ -101,3 +102,10 @@ def with_labels_permuted(
 def close(left: torch.Tensor, right: torch.Tensor, tolerance: float) -> bool:
     """Whether two tensors differ by at most the tolerance anywhere."""
     return bool((left - right).abs().max() <= tolerance)
+
+
+def in_float64(update: Update) -> Update:
+    """The same update in float64, as the server adds it up."""
+    parts = (update.weighted_delta, update.weight, update.extras)
+    wide = (part.map(torch.Tensor.double) for part in parts)
+    return Update(*wide, update.num_clients, update.loss, update.loss_weight, update.num_bytes)

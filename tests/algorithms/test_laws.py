@@ -30,7 +30,13 @@ from concilium.training.local import LocalTraining
 from concilium.training.optimizers import OptimizerSettings
 from concilium.weightings.by_known_entries import ByKnownEntries
 from concilium.weightings.contract import Weighting
-from tests.worlds import hospital_parts, linear_network, runtime, with_labels_permuted
+from tests.worlds import (
+    hospital_parts,
+    in_float64,
+    linear_network,
+    runtime,
+    with_labels_permuted,
+)
 
 NAMES = components.names("algorithms")
 PARTS = hospital_parts((24, 40, 16, 30))
@@ -128,7 +134,7 @@ def test_the_server_needs_nothing_but_the_sum(name: str) -> None:
     server = play(own, server, 1)
     updates = [update for _, update in own.train(own.algorithm.broadcast(server), own.clients)]
     one_by_one = total(zip(own.clients, updates, strict=True), own.clients)
-    first, second, third, fourth = (update.in_float64() for update in updates)
+    first, second, third, fourth = (in_float64(update) for update in updates)
     summed = (third + first) + (fourth + second)
     for field in ("weighted_delta", "weight", "extras"):
         assert apart_or_empty(getattr(one_by_one, field), getattr(summed, field)) < 1e-9
@@ -329,7 +335,7 @@ def test_an_update_of_two_clients_is_the_sum_of_what_each_sends() -> None:
     summed = total(updates.items(), pair)
     first, second = updates.values()
     for field in ("weighted_delta", "weight", "extras"):
-        expected = getattr(first.in_float64(), field) + getattr(second.in_float64(), field)
+        expected = getattr(in_float64(first), field) + getattr(in_float64(second), field)
         assert apart(getattr(summed, field), expected) == 0
     assert isinstance(summed, Update) and summed.num_clients == 2
     assert summed.loss == first.loss + second.loss

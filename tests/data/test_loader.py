@@ -82,14 +82,6 @@ def test_features_are_as_they_are() -> None:
     assert sorted(batch.image[:, 0].tolist()) == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize(("count", "sizes"), [(7, [3, 3]), (6, [3, 3]), (2, [2])])
-def test_drop_last_leaves_out_a_small_last_batch_but_never_the_only_one(
-    count: int, sizes: list[int]
-) -> None:
-    found = batches(exams(count), 3, torch_generator(0), drop_last=True)
-    assert [len(batch.image) for batch in found] == sizes
-
-
 def test_a_read_only_memory_map_is_read_and_batches_may_be_written(tmp_path: Path) -> None:
     data = exams(5)
     np.save(tmp_path / "a.npy", data.images)

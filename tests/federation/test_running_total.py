@@ -26,6 +26,7 @@ from concilium.federation.running_total import (
 from concilium.foundation.errors import DivergenceError, InputError
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.labels.statistics import LabelStatistics
+from tests.worlds import in_float64
 
 ARITHMETICS: tuple[Arithmetic, ...] = ("float", "fixed_point")
 every_arithmetic = pytest.mark.parametrize("arithmetic", ARITHMETICS)
@@ -63,16 +64,16 @@ def bits(of: Update) -> tuple[object, ...]:
 
 def test_a_float_total_is_the_chain_of_sums_in_float64_bit_for_bit() -> None:
     replies = named(7)
-    chain = update(0).in_float64()
+    chain = in_float64(update(0))
     for seed in range(1, 7):
-        chain = chain + update(seed).in_float64()
+        chain = chain + in_float64(update(seed))
     assert bits(total(replies.items(), tuple(replies))) == bits(chain)
 
 
 @every_arithmetic
 def test_what_is_added_up_is_not_changed(arithmetic: Arithmetic) -> None:
     """Nor where it is float64 already, so that a running total could be one of the tensors."""
-    replies = {name: own.in_float64() for name, own in named(3).items()}
+    replies = {name: in_float64(own) for name, own in named(3).items()}
     before = [bits(own) for own in replies.values()]
     first = total(replies.items(), tuple(replies), arithmetic)
     second = total(replies.items(), tuple(replies), arithmetic)
@@ -297,8 +298,26 @@ def test_how_many_updates_wait_for_the_next(arithmetic: Arithmetic, coming: str,
 def test_bytes_of_an_update_are_those_of_its_tensors_and_add_up() -> None:
     """3·4 + 3 numbers of the delta, 3 + 3 of the weight, 1 extra: 22 of 4 bytes each."""
     assert update(0).num_bytes == 4 * 22
-    assert update(0).in_float64().num_bytes == 4 * 22  # it travelled as float32
+    assert in_float64(update(0)).num_bytes == 4 * 22  # it travelled as float32
     assert (update(0) + update(1)).num_bytes == 2 * 4 * 22
     model = NamedTensors({"w": torch.zeros(5)})
     compressed = Update(model, scalar_weight(model, 1.0), num_bytes=7)
     assert total([("a", compressed), ("b", compressed)], "ab").num_bytes == 14
+
+
+def test_a_weight_that_fixed_point_would_drown_is_refused_and_float_takes_it() -> None:
+    """1e-6 · 1e-4 is less than half a unit of 2^-32: the delta would vanish without a word."""
+    delta = NamedTensors({"head.bias": torch.tensor([1e-4, 1e-4])})
+    for weight in (torch.tensor(1e-6), torch.tensor([1.0, 1e-6])):
+        small = Update(
+            delta * NamedTensors({"head.bias": weight}), NamedTensors({"head.bias": weight})
+        )
+        found = total([("a", small)], ["a"]).mean_delta()["head.bias"]
+        assert torch.allclose(found, delta["head.bias"])
+        with pytest.raises(DivergenceError, match=r"weight of 'head.bias' of client 'a' is below"):
+            total([("a", small)], ["a"], "fixed_point")
+    for weight in (torch.tensor(2.0**-12), torch.tensor([1.0, 0.0])):  # enough, or no say at all
+        own = NamedTensors({"head.bias": weight})
+        mean = total([("a", Update(delta * own, own))], ["a"], "fixed_point").mean_delta()
+        heard = torch.where(weight > 0, delta["head.bias"], 0.0)
+        assert torch.allclose(mean["head.bias"], heard, atol=2.0**-20)

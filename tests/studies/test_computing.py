@@ -14,7 +14,7 @@ from concilium.data.dataset import Dataset, Exams
 from concilium.data.table import ExamTable
 from concilium.federation import running_total
 from concilium.foundation.cores import num_cores
-from concilium.foundation.errors import StudyError
+from concilium.foundation.errors import InputError, StudyError
 from concilium.labels.schema import LabelSchema
 from concilium.orchestration.observers import silent
 from concilium.runtimes.parallel import Parallel
@@ -42,11 +42,13 @@ def study(workers: int = 1, **training: Any) -> Study:
 
 def test_the_cores_are_shared_by_the_jobs_that_run_side_by_side() -> None:
     assert assembly.runtime_of(study()) == Parallel(0)
-    assert assembly.runtime_of(study(workers=2)) == Parallel(max(1, num_cores() // 2))
-    assert assembly.runtime_of(study(workers=1000)) == Parallel(1)
+    seeds = {"seeds": tuple(range(1000))}
+    many = study(workers=1000).model_copy(update=seeds)
+    assert assembly.runtime_of(many) == Parallel(1)
     asked = study(workers=1000, runtime={"name": "parallel", "workers": 3})
-    assert assembly.runtime_of(asked) == Parallel(3)
-    assert assembly.runtime_of(study(workers=1000, runtime="processes")) == Processes(1)
+    assert assembly.runtime_of(asked.model_copy(update=seeds)) == Parallel(3)
+    forked = study(workers=1000, runtime="processes").model_copy(update=seeds)
+    assert assembly.runtime_of(forked) == Processes(1)
 
 
 @pytest.mark.parametrize("runtime", EXACT)
@@ -159,9 +161,38 @@ def test_an_idle_core_prepares_batches(
     monkeypatch.setattr("concilium.studies.bench.num_cores", lambda: cores)
     table = ExamTable(LabelSchema(("a",), {}), np.ones((4, 1), np.int8), np.arange(4), {})
     dataset = Dataset(table, np.zeros((4, 3), np.float32), "four")
-    own = study(workers=workers)
+    own = study(workers=workers).model_copy(update={"seeds": (0, 1)})
     part = Exams(dataset.images, np.ones((4, 1), np.float32), np.ones((4, 1), bool), np.arange(4))
     parts = {"alone": {"train": part}}
     bench = Bench.of(own, Job("fedavg", 0), dataset, parts, tmp_path, silent)
     (client,) = bench.runtime(parts, 0.1).members
     assert client.training.spare_core == idle
+
+
+def test_a_runtime_that_cannot_run_such_data_leaves_no_folder_behind(tmp_path: Path) -> None:
+    """The remedy, another runtime, can then be followed without another folder."""
+    path = tmp_path / "study.toml"
+    path.write_text(IMAGES.format(runtime="stacked"))
+    with pytest.raises(InputError, match=r'features only.*set runtime = "parallel"'):
+        run(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+IMAGES = """
+title = "images"
+[data]
+source = {{name = "phantom", num_exams = 200, image_size = 32}}
+[network]
+architecture = "small_cnn"
+[training]
+rounds = 0
+runtime = "{runtime}"
+[methods.fedavg]
+"""
+
+
+def test_jobs_side_by_side_are_no_more_than_there_are() -> None:
+    assert study(workers=8).jobs_at_once == 1
+    two = study(workers=8).model_copy(update={"seeds": (0, 1)})
+    assert two.jobs_at_once == 2
+    assert assembly.runtime_of(two) == Parallel(max(1, num_cores() // 2))

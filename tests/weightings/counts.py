@@ -14,6 +14,7 @@ from concilium.federation.messages import Update
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.labels.statistics import LabelStatistics
 from concilium.weightings.contract import Weighting
+from tests.worlds import in_float64
 
 HEAD = ("head.weight", "head.bias")
 
@@ -65,5 +66,5 @@ def mean_delta(
     updates = []
     for own, delta in zip(hospitals, deltas, strict=True):
         weight = weighting(delta, own, together)
-        updates.append(Update(delta * weight, weight).in_float64())
+        updates.append(in_float64(Update(delta * weight, weight)))
     return reduce(add, updates).mean_delta()

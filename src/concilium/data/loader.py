@@ -22,19 +22,17 @@ def batches(
     batch_size: int,
     generator: torch.Generator | None = None,
     augmentation: Augmentation | None = None,
-    drop_last: bool = False,
 ) -> Iterator[Batch]:
     """One pass over the exams; only the batch is ever copied.
 
     With a ``generator`` the order is drawn from it, without one it is that of the exams. Images
-    become (B, 1, H, W) float32 in [−1, 1], features stay (B, d) float32. ``drop_last`` leaves out
-    the last batch where it is smaller than the others, but never the only one. Raises InputError
-    for a batch size below 1 and for an augmentation without a generator.
+    become (B, 1, H, W) float32 in [−1, 1], features stay (B, d) float32. Raises
+    InputError for a batch size below 1 and for an augmentation without a generator.
     """
     at_least(1, batch_size=batch_size)
     if augmentation is not None and generator is None:
         raise InputError("augmentation draws random numbers: give it a generator")
-    return _batches(exams, batch_size, generator, augmentation, drop_last)
+    return _batches(exams, batch_size, generator, augmentation)
 
 
 def scaled(images: npt.NDArray[np.uint8] | npt.NDArray[np.float32]) -> Tensor:
@@ -50,11 +48,8 @@ def _batches(
     batch_size: int,
     generator: torch.Generator | None,
     augmentation: Augmentation | None,
-    drop_last: bool,
 ) -> Iterator[Batch]:
-    for rows in read_ahead(
-        exams.images, rows_of_batches(len(exams), batch_size, generator, drop_last)
-    ):
+    for rows in read_ahead(exams.images, rows_of_batches(len(exams), batch_size, generator)):
         image = scaled(np.asarray(exams.images[rows]))
         if augmentation is not None and generator is not None:
             image = augmentation(image, generator)
@@ -63,7 +58,7 @@ def _batches(
 
 
 def rows_of_batches(
-    count: int, batch_size: int, generator: torch.Generator | None, drop_last: bool = False
+    count: int, batch_size: int, generator: torch.Generator | None
 ) -> Iterator[npt.NDArray[np.int64]]:
     """Row numbers of each batch. Drawn before the first batch, so that augmentation, which draws
     from the same generator, does not change the order.
@@ -71,6 +66,5 @@ def rows_of_batches(
     order = np.arange(count)
     if generator is not None:
         order = torch.randperm(count, generator=generator, device=generator.device).cpu().numpy()
-    end = count - count % batch_size if drop_last and count > batch_size else count
-    for start in range(0, end, batch_size):
+    for start in range(0, count, batch_size):
         yield order[start : start + batch_size]

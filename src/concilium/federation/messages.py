@@ -15,9 +15,18 @@ from typing import Any, Protocol, Self, TypeVar, cast
 import torch
 from torch import Tensor
 
-from concilium.federation.running_total import Arithmetic, RunningTotal, running_total
+from concilium.federation.running_total import (
+    Arithmetic,
+    FixedPointTotal,
+    RunningTotal,
+    running_total,
+)
+from concilium.foundation.errors import DivergenceError
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.labels.statistics import LabelStatistics
+
+LEAST_WEIGHT = 2.0**-12
+"""Of a fixed-point sum: a delta under this weight is still rounded to 1e-6 only."""
 
 
 class Summable(Protocol):
@@ -84,18 +93,6 @@ class Update:
             self.num_bytes + other.num_bytes,
         )
 
-    def in_float64(self) -> Update:
-        """The same update in float64, as the server adds it up."""
-        return Update(
-            self.weighted_delta.map(Tensor.double),
-            self.weight.map(Tensor.double),
-            self.extras.map(Tensor.double),
-            self.num_clients,
-            self.loss,
-            self.loss_weight,
-            self.num_bytes,
-        )
-
     def mean_delta(self) -> NamedTensors:
         """Σ a_k (w_k − w) / Σ a_k, float32; 0 where nobody had a say."""
         return self.weighted_delta.safe_divide(self.weight).map(Tensor.float)
@@ -123,7 +120,8 @@ def total(
     order does not matter.
 
     Raises KeyError for a client outside the order or one that answers twice, ValueError where
-    nobody answered, and DivergenceError for an update that does not fit into fixed point.
+    nobody answered, and DivergenceError for an update that does not fit into fixed point,
+    or has a weight between 0 and ``LEAST_WEIGHT`` there.
     """
     replies = _each_once(replies, order)
     if arithmetic == "float":
@@ -175,9 +173,17 @@ class _RunningUpdate:
 
     def __init__(self, tensors: RunningTotal) -> None:
         self._tensors = tensors
+        self._least_weight = LEAST_WEIGHT if isinstance(tensors, FixedPointTotal) else 0.0
         self._num_clients = self._num_bytes = 0
 
     def add(self, client: str, update: Update) -> None:
+        for name, weight in update.weight.items():
+            if bool(((weight > 0) & (weight < self._least_weight)).any()):
+                raise DivergenceError(
+                    f"the weight of {name!r} of client {client!r} is below {self._least_weight:g}: "
+                    "in fixed point little of its delta would be left; weigh by images or entries, "
+                    'or set sum = "float"'
+                )
         parts = {
             f"{part}|{name}": tensor
             for part in ("weighted_delta", "weight", "extras")

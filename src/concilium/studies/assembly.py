@@ -228,9 +228,9 @@ def _built(choice: Choice, study: Study, dataset: Dataset, weights: str, seed: i
 def runtime_of(study: Study) -> LocalRuntime:
     """How the hospitals of a job are run; jobs side by side share the cores of the machine."""
     runtime: LocalRuntime = make("runtimes", study.training.runtime)
-    alone = study.workers == 1 or device_of(study).type != "cpu"
+    alone = study.jobs_at_once == 1 or device_of(study).type != "cpu"
     if isinstance(runtime, Parallel | Processes) and not runtime.workers and not alone:
-        return replace(runtime, workers=max(1, num_cores() // study.workers))
+        return replace(runtime, workers=max(1, num_cores() // study.jobs_at_once))
     return runtime
 
 

@@ -146,7 +146,7 @@ class Bench:
     def runtime(self, parts: Parts, learning_rate: float, private: Private = NOTHING) -> Simulation:
         """A runtime over the clients that hold these exams, with what each of them kept at home."""
         training = assembly.training_of(self.study, learning_rate)
-        idle = self.study.workers * len(parts) < num_cores()
+        idle = self.study.jobs_at_once * len(parts) < num_cores()
         training = replace(training, spare_core=idle)
         clients = hospitals.clients_of(
             parts,

@@ -14,8 +14,10 @@ from concilium.federation.client import Client
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.foundation.seeds import derive_seed
 from concilium.labels.uncertainty import UncertaintyPolicy, resolve
+from concilium.losses.bce import BinaryCrossEntropy
 from concilium.networks.contract import Network
-from concilium.studies.assembly import Method
+from concilium.studies.assembly import Method, network_of, runtime_of, training_of
+from concilium.studies.configuration import Study
 from concilium.studies.division import Division
 from concilium.training.local import LocalTraining
 
@@ -42,6 +44,17 @@ def parts_of(
                 images = acquisition.apply(view, derive_seed(division.seed, name, part))
             found[name][part] = Exams(images, target[rows], heard, dataset.table.patient[rows])
     return found
+
+
+def check_runtime(study: Study, dataset: Dataset) -> None:
+    """Raise InputError where the study's runtime cannot run hospitals with such data at all."""
+    labels = np.zeros((0, len(dataset.table.schema)), np.float32)
+    nothing = Exams(dataset.images[:0], labels, labels > 0, np.zeros(0, np.int64))
+    network = network_of(study, dataset, study.seeds[0])
+    training = training_of(study, study.training.learning_rates[0])
+    loss, device = BinaryCrossEntropy(), next(network.parameters()).device
+    nobody = Client("", {"train": nothing}, network, loss, training, 0, device)
+    runtime_of(study).crew([nobody, nobody])
 
 
 def pooled(parts: Mapping[str, Mapping[str, Exams]]) -> dict[str, Exams]:

@@ -54,14 +54,16 @@ def run_study(
 ) -> list[dict[str, Any]]:
     """Run every job that is not finished yet; the results of all of them, in order.
 
-    Nothing is written before the data are read and divided, so what is wrong with them leaves no
-    folder behind. Raises StudyError where the folder holds another study, or the same one without
-    ``resume``, and DataError for data that cannot be used.
+    Nothing is written before the data are read and divided, so what is wrong with them, or with a
+    runtime that cannot run hospitals with such data, leaves no folder behind. Raises StudyError
+    where the folder holds another study, or the same one without ``resume``, and DataError for data
+    that cannot be used.
     """
     _prepare_process()
     _check_folder(study, run, resume)
     dataset = assembly.load_data(study, cache)
     check_labels(dataset, study, assembly.policy_of(study))
+    hospitals.check_runtime(study, dataset)
     description = describe_data(study, dataset)
     check_data(run, description["digest"])
     jobs = jobs_of(study)
