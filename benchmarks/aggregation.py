@@ -19,15 +19,14 @@ Exits with 1 where a target is missed: (a) 5 %, (b) 1.25, both for float, in whi
 
 from __future__ import annotations
 
-import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 
 import numpy as np
 import torch
+from _memory import OPTION, growth, peak_megabytes, print_own_peak
 
 from concilium.algorithms.fedavg import FedAvg
 from concilium.data.dataset import Exams
@@ -179,33 +178,23 @@ def summed_alone(num: int, arithmetic: Arithmetic) -> None:
     total(made, [str(k) for k in range(num)], arithmetic)
 
 
-def peak_megabytes(num: int, arithmetic: Arithmetic) -> float:
-    """Peak resident memory of a process of its own that adds up so many updates."""
-    command = [sys.executable, __file__, "--memory", str(num), arithmetic]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
 def memory() -> bool:
     """Print the growth of the peak from 10 to 1,000 updates; is it small enough?"""
-    enough = True
+    grown = []
     for arithmetic in ARITHMETICS:
-        few, many = (peak_megabytes(num, arithmetic) for num in (FEW, MANY))
-        growth = many / few - 1
-        enough = enough and abs(growth) <= MEMORY_TARGET
-        print(
-            f"peak memory, {arithmetic}: {few:.0f} MB for {FEW} updates, {many:.0f} MB for "
-            f"{MANY:,}: {growth:+.1%} (target at most {MEMORY_TARGET:.0%})"
-        )
-    return enough
+        few, many = (peak_megabytes(__file__, number, arithmetic) for number in (FEW, MANY))
+        names = f"{FEW} updates", f"{MANY:,}"
+        grown.append(growth(arithmetic, (names[0], few), (names[1], many), MEMORY_TARGET))
+    return all(abs(one) <= MEMORY_TARGET for one in grown)
 
 
 def main() -> int:
     """Measure all, or (in a process of its own) the memory of one sum."""
     torch.set_num_threads(1)
-    if "--memory" in sys.argv:
+    if OPTION in sys.argv:
         arithmetic: Arithmetic = "float" if sys.argv[-1] == "float" else "fixed_point"
         summed_alone(int(sys.argv[-2]), arithmetic)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        print_own_peak()
         return 0
     passed = [shares(), throughput(), memory()]
     return int(not all(passed))

@@ -13,9 +13,7 @@ Exits with 1 where a target is missed: (a) 1.05, (b) 10 %.
 from __future__ import annotations
 
 import copy
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _memory import OPTION, growth, peak_megabytes, print_own_peak
 
 from concilium.algorithms.fedavg import FedAvg
 from concilium.data.dataset import Exams
@@ -146,30 +145,19 @@ def time_ratio() -> float:
     return median
 
 
-def peak_megabytes(num_clients: int) -> float:
-    """Peak resident memory of a process of its own that runs so many clients."""
-    command = [sys.executable, __file__, "--memory", str(num_clients)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
 def memory_growth() -> float:
     """Relative growth of the peak from 5 to 50 clients, printed."""
-    few, many = peak_megabytes(5), peak_megabytes(50)
-    growth = many / few - 1
-    print(
-        f"peak memory: {few:.0f} MB for 5 clients, {many:.0f} MB for 50: {growth:+.1%} "
-        f"(target at most {MEMORY_TARGET:.0%})"
-    )
-    return growth
+    few, many = (peak_megabytes(__file__, number) for number in (5, 50))
+    return growth("the same exams", ("5 clients", few), ("50", many), MEMORY_TARGET)
 
 
 def main() -> int:
     """Measure both, or (in a process of its own) the memory of one run."""
     torch.set_num_threads(1)
-    if "--memory" in sys.argv:
+    if OPTION in sys.argv:
         with tempfile.TemporaryDirectory() as folder:
             federated(hospitals(int(sys.argv[-1])), Path(folder))
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        print_own_peak()
         return 0
     slow, large = time_ratio() > TIME_TARGET, memory_growth() > MEMORY_TARGET
     return int(slow or large)
