@@ -19,8 +19,6 @@ from __future__ import annotations
 import gc
 import io
 import multiprocessing
-import os
-import signal
 import sys
 import threading
 import traceback
@@ -41,6 +39,7 @@ from torch import Tensor
 from concilium.federation.client import Client
 from concilium.federation.states import ClientState
 from concilium.foundation.checks import at_least
+from concilium.foundation.child_processes import deaf_to_ctrl_c, end_with_parent
 from concilium.foundation.cores import num_cores
 from concilium.foundation.errors import ConciliumError, InputError, Problem
 from concilium.runtimes._turns import Training
@@ -143,16 +142,11 @@ class Worker:
         self.process: ForkProcess = context.Process(
             target=_work, args=(theirs, self._pipe, members), daemon=True
         )
-        # Ctrl-C goes to all: a worker inherits that it is deaf to it, and is ended by this process.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            with warnings.catch_warnings():
-                # Python 3.12 warns of threads. Those that may live here (a progress bar, a listener
-                # to jobs) hold no lock that a worker takes, and nobody computes during a fork.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                self.process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        with deaf_to_ctrl_c(), warnings.catch_warnings():
+            # Python 3.12 warns of threads. Those that may live here (a progress bar, a listener to
+            # jobs) hold no lock that a worker takes, and nobody computes during a fork.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
 
     def take(self, told: bytes, client: Client, state: ClientState) -> object:
@@ -192,7 +186,7 @@ def _work(
     torch.set_num_threads(1)
     # Not those of a progress display, whose lock another thread may have held at the fork.
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     by_name = {client.name: client for client in members}
     told = Told()
     try:
@@ -222,14 +216,6 @@ def _failure(error: Exception) -> bytes:
     except Exception:
         return dumps((False, ConciliumError(f"{type(error).__name__}: {error}")))
     return message
-
-
-def _end_with_parent() -> None:
-    """End this process as soon as its parent is gone: nobody would collect what it does."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)
 
 
 class Told:

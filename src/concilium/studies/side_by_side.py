@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import sys
 import threading
@@ -11,9 +10,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing import connection, forkserver, resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from typing import TYPE_CHECKING, Any, Protocol
 
+from concilium.foundation.child_processes import deaf_to_ctrl_c, end_with_parent
 from concilium.foundation.errors import ConciliumError
 
 if TYPE_CHECKING:  # nothing heavy: the command line prepares before it imports torch
@@ -45,12 +45,8 @@ def prepare() -> None:
         return
     forkserver.set_forkserver_preload([IMPORTED])
     resource_tracker.ensure_running()  # would else be started below, and unmask
-    # Ctrl-C goes to all: the process inherits that it is deaf to it, and ends with this one.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with deaf_to_ctrl_c():
         forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def in_processes(
@@ -91,15 +87,7 @@ def _enter(opened: Callable[[], Workplace], told: Any) -> None:
     global _opened, _told  # a new process gets them in no other way
     _opened, _told = opened, told
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent ends its workers
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this process as soon as its parent is gone: nobody would collect what it does."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)
+    end_with_parent()
 
 
 def _do(job: Job) -> None:
