@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 
 import numpy as np
@@ -41,7 +42,10 @@ every_algorithm = pytest.mark.parametrize("algorithm", components.names("algorit
 
 
 def build(name: str) -> LocalRuntime:
-    runtime: LocalRuntime = components.build("runtimes", name)
+    """A runtime with two workers, where it has any: more than it takes for features by itself."""
+    known = {field.name for field in dataclasses.fields(components.find("runtimes", name))}
+    settings = {"workers": 2} if "workers" in known else {}
+    runtime: LocalRuntime = components.build("runtimes", name, settings)
     return runtime
 
 

@@ -103,7 +103,7 @@ class OddlyFailing(Telling):
 
 
 def crew(workers: int = 2) -> Forked:
-    made = Processes(workers).crew(CLIENTS)
+    made = Processes(workers).crew(CLIENTS, 2)
     assert isinstance(made, Forked)
     return made
 
@@ -343,8 +343,8 @@ def test_a_tensor_travels_with_its_bits_and_its_strides(tensor: torch.Tensor) ->
 
 
 def test_one_worker_or_one_client_needs_no_process() -> None:
-    assert isinstance(Processes(workers=1).crew(CLIENTS), OneAfterTheOther)
-    assert isinstance(Processes(workers=8).crew(CLIENTS[:1]), OneAfterTheOther)
+    assert isinstance(Processes(workers=1).crew(CLIENTS, 2), OneAfterTheOther)
+    assert isinstance(Processes(workers=8).crew(CLIENTS[:1], 2), OneAfterTheOther)
     with pytest.raises(InputError, match="workers=-1"):
         Processes(workers=-1)
 
@@ -352,10 +352,10 @@ def test_one_worker_or_one_client_needs_no_process() -> None:
 def test_a_gpu_is_refused_with_the_remedy() -> None:
     on_gpu = [replace(CLIENTS[0], device=torch.device("cuda")), *CLIENTS[1:]]
     with pytest.raises(InputError, match=r'GPU.*set runtime = "parallel"'):
-        Processes().crew(on_gpu)
+        Processes().crew(on_gpu, 2)
 
 
 def test_a_system_that_cannot_fork_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "CAN_FORK", False)
     with pytest.raises(InputError, match=r'Linux.*set runtime = "parallel"'):
-        Processes().crew(CLIENTS)
+        Processes().crew(CLIENTS, 2)

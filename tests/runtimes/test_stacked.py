@@ -420,7 +420,7 @@ def test_two_rounds_at_once_do_not_share_a_network() -> None:
 
 
 def test_networks_are_kept_from_round_to_round() -> None:
-    crew = Stacked(3, 1).crew(CLIENTS)
+    crew = Stacked(3, 1).crew(CLIENTS, 2)
     run = Stacked(3, 1).over(CLIENTS, FedAvg(), ByKnownEntries())
     run = replace(run, crew=crew)
     for _ in range(3):
@@ -457,7 +457,7 @@ def test_images_are_refused_with_the_remedy() -> None:
     part = CLIENTS[0].parts["train"]
     images = replace(part, images=np.zeros((len(part), 4, 4), np.uint8))
     with pytest.raises(InputError, match=r'images.*set runtime = "parallel"'):
-        Stacked().crew([*CLIENTS, replace(CLIENTS[0], parts={"train": images})])
+        Stacked().crew([*CLIENTS, replace(CLIENTS[0], parts={"train": images})], 2)
 
 
 @pytest.mark.parametrize(
@@ -467,7 +467,7 @@ def test_a_network_that_cannot_be_stacked_is_refused(layer: nn.Module) -> None:
     """Padded rows would be seen, or every client would draw the same."""
     network = Network(layer, 5, 3)
     with pytest.raises(InputError, match=r'when it is stacked; set runtime = "parallel"'):
-        Stacked().crew([replace(CLIENTS[0], network=network)])
+        Stacked().crew([replace(CLIENTS[0], network=network)], 2)
 
 
 def test_settings_out_of_range_are_refused() -> None:

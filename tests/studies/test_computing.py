@@ -13,12 +13,10 @@ import torch
 from concilium.data.dataset import Dataset, Exams
 from concilium.data.table import ExamTable
 from concilium.federation import running_total
-from concilium.foundation.cores import num_cores
 from concilium.foundation.errors import InputError, StudyError
 from concilium.labels.schema import LabelSchema
 from concilium.orchestration.observers import silent
-from concilium.runtimes.parallel import Parallel
-from concilium.runtimes.processes import Processes
+from concilium.runtimes.processes import Forked
 from concilium.studies import assembly, choice_checks
 from concilium.studies.bench import Bench, Job
 from concilium.studies.configuration import Study, changes
@@ -41,14 +39,12 @@ def study(workers: int = 1, **training: Any) -> Study:
 
 
 def test_the_cores_are_shared_by_the_jobs_that_run_side_by_side() -> None:
-    assert assembly.runtime_of(study()) == Parallel(0)
-    seeds = {"seeds": tuple(range(1000))}
-    many = study(workers=1000).model_copy(update=seeds)
-    assert assembly.runtime_of(many) == Parallel(1)
-    asked = study(workers=1000, runtime={"name": "parallel", "workers": 3})
-    assert assembly.runtime_of(asked.model_copy(update=seeds)) == Parallel(3)
-    forked = study(workers=1000, runtime="processes").model_copy(update=seeds)
-    assert assembly.runtime_of(forked) == Processes(1)
+    many = {"seeds": (0, 1, 2)}
+    assert study().cores_of_a_job(16) == 16
+    assert study(workers=2).model_copy(update=many).cores_of_a_job(16) == 8
+    assert study(workers=1000).model_copy(update=many).cores_of_a_job(16) == 5  # of three jobs
+    assert study(workers=1000).cores_of_a_job(16) == 16  # one job has them all
+    assert study(workers=3).model_copy(update=many).cores_of_a_job(2) == 1
 
 
 @pytest.mark.parametrize("runtime", EXACT)
@@ -169,6 +165,22 @@ def test_an_idle_core_prepares_batches(
     assert client.training.spare_core == idle
 
 
+def test_a_job_s_hospitals_have_the_cores_of_the_job(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = study(workers=2, runtime="processes").model_copy(update={"seeds": (0, 1)})
+    table = ExamTable(LabelSchema(("a",), {}), np.ones((4, 1), np.int8), np.arange(4), {})
+    dataset = Dataset(table, np.zeros((4, 3), np.float32), "four")
+    part = Exams(dataset.images, np.ones((4, 1), np.float32), np.ones((4, 1), bool), np.arange(4))
+    parts = {f"hospital-{k}": {"train": part} for k in range(9)}
+    bench = Bench.of(own, Job("fedavg", 0), dataset, parts, tmp_path, silent)
+    for cores, workers in ((8, 4), (4, 2)):
+        monkeypatch.setattr("concilium.studies.bench.num_cores", lambda cores=cores: cores)
+        crew = bench.runtime(parts, 0.1).crew
+        assert isinstance(crew, Forked)
+        assert crew._workers == workers
+
+
 def test_a_runtime_that_cannot_run_such_data_leaves_no_folder_behind(tmp_path: Path) -> None:
     """The remedy, another runtime, can then be followed without another folder."""
     path = tmp_path / "study.toml"
@@ -189,10 +201,3 @@ rounds = 0
 runtime = "{runtime}"
 [methods.fedavg]
 """
-
-
-def test_jobs_side_by_side_are_no_more_than_there_are() -> None:
-    assert study(workers=8).jobs_at_once == 1
-    two = study(workers=8).model_copy(update={"seeds": (0, 1)})
-    assert two.jobs_at_once == 2
-    assert assembly.runtime_of(two) == Parallel(max(1, num_cores() // 2))

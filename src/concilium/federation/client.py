@@ -64,6 +64,11 @@ class Client:
     _localised: list[tuple[tuple[object, ...], Loss]] = field(default_factory=list)
     _features: dict[str, tuple[str, npt.NDArray[np.float32]]] = field(default_factory=dict)
 
+    @property
+    def sees_images(self) -> bool:
+        """Whether its exams are images, not features."""
+        return any(exams.images.dtype == np.uint8 for exams in self.parts.values())
+
     def statistics(self, part: str = "train") -> LabelStatistics:
         """Label statistics of one part."""
         return self.parts[part].statistics()

@@ -18,6 +18,7 @@ from concilium.federation.client import Client
 from concilium.federation.messages import Broadcast, Update
 from concilium.federation.requests import Request
 from concilium.federation.states import ClientState
+from concilium.foundation.cores import num_cores
 from concilium.runtimes._turns import Answering, Training
 from concilium.weightings.contract import Weighting
 
@@ -76,8 +77,11 @@ class LocalRuntime(ABC):
     """Whether results are those of ``in_process`` bit for bit."""
 
     @abstractmethod
-    def crew(self, members: Sequence[Client]) -> Crew:
-        """Who runs these clients."""
+    def crew(self, members: Sequence[Client], cores: int) -> Crew:
+        """Who runs these clients, on so many cores where the settings do not say it.
+
+        Raises InputError for clients that cannot be run in this way.
+        """
 
     def over(
         self,
@@ -85,14 +89,16 @@ class LocalRuntime(ABC):
         algorithm: Algorithm,
         weighting: Weighting,
         compression: Compression | None = None,
+        cores: int | None = None,
     ) -> Simulation:
-        """The runtime of these clients.
+        """The runtime of these clients on so many cores (None: all that this process may use).
 
         Raises InputError where the algorithm's equations do not hold for a client's optimiser.
         """
         for client in members:
             algorithm.check(client.training.optimizer)
-        return Simulation(tuple(members), algorithm, weighting, self.crew(members), compression)
+        crew = self.crew(members, num_cores() if cores is None else cores)
+        return Simulation(tuple(members), algorithm, weighting, crew, compression)
 
 
 @dataclass(frozen=True)

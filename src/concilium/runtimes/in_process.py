@@ -17,7 +17,7 @@ A = TypeVar("A")
 class InProcess(LocalRuntime):
     """No settings."""
 
-    def crew(self, members: Sequence[Client]) -> Crew:
+    def crew(self, members: Sequence[Client], cores: int) -> Crew:
         return OneAfterTheOther()
 
 

@@ -40,7 +40,6 @@ from concilium.federation.client import Client
 from concilium.federation.states import ClientState
 from concilium.foundation.checks import at_least
 from concilium.foundation.child_processes import deaf_to_ctrl_c, end_with_parent
-from concilium.foundation.cores import num_cores
 from concilium.foundation.errors import ConciliumError, InputError, Problem
 from concilium.runtimes._turns import Training
 from concilium.runtimes._workers import in_order
@@ -55,14 +54,14 @@ CAN_FORK = sys.platform == "linux"  # macOS has fork, but its libraries do not s
 
 @dataclass(frozen=True)
 class Processes(LocalRuntime):
-    """``workers`` ≥ 0 processes; 0: as many as this process may use cores. Linux and CPU only."""
+    """``workers`` ≥ 0 processes; 0: as many as there are cores. Linux and CPU only."""
 
     workers: int = 0
 
     def __post_init__(self) -> None:
         at_least(0, workers=self.workers)
 
-    def crew(self, members: Sequence[Client]) -> Crew:
+    def crew(self, members: Sequence[Client], cores: int) -> Crew:
         """Raises InputError off Linux, and for clients that compute on a GPU."""
         remedy = 'set runtime = "parallel"'
         if not CAN_FORK:
@@ -70,7 +69,7 @@ class Processes(LocalRuntime):
         if any(client.device.type != "cpu" for client in members):
             what = "a GPU cannot be used by processes that are forked"
             raise InputError(Problem("runtimes.processes", what, remedy))
-        workers = min(self.workers or num_cores(), len(members))
+        workers = min(self.workers or cores, len(members))
         return OneAfterTheOther() if workers <= 1 else Forked(members, workers)
 
 

@@ -21,7 +21,6 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, ClassVar, Generic, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,10 +55,10 @@ class Stacked(LocalRuntime):
         at_least(1, size=self.size)
         at_least(1, workers=self.workers)
 
-    def crew(self, members: Sequence[Client]) -> Crew:
+    def crew(self, members: Sequence[Client], cores: int) -> Crew:
         """Raises InputError for images, and for a network whose layers cannot be stacked."""
         for client in members:
-            if "train" in client.parts and client.parts["train"].images.dtype == np.uint8:
+            if client.sees_images:
                 raise _refused("stacked clients pay for features only, and these have images")
         for network in {id(client.network): client.network for client in members}.values():
             if not can_be_stacked(network):

@@ -15,7 +15,6 @@ from concilium.data.augmentation import Augmentation
 from concilium.data.dataset import Dataset
 from concilium.foundation import components
 from concilium.foundation.checks import suggestion
-from concilium.foundation.cores import num_cores
 from concilium.foundation.errors import InputError, Problem, StudyError
 from concilium.foundation.paths import expand
 from concilium.foundation.seeds import derive_seed
@@ -28,9 +27,6 @@ from concilium.networks._weights import load_weights
 from concilium.networks.contract import Network
 from concilium.orchestration.phases import Recipe
 from concilium.orchestration.rounds import Schedule
-from concilium.runtimes.contract import LocalRuntime
-from concilium.runtimes.parallel import Parallel
-from concilium.runtimes.processes import Processes
 from concilium.studies.configuration import PRESETS, Choice, MethodSettings, Study
 from concilium.studies.extraction import with_features
 from concilium.studies.label_checks import columns_of
@@ -223,15 +219,6 @@ def _built(choice: Choice, study: Study, dataset: Dataset, weights: str, seed: i
         load_weights(network, Path(weights))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.to(device_of(study))
-
-
-def runtime_of(study: Study) -> LocalRuntime:
-    """How the hospitals of a job are run; jobs side by side share the cores of the machine."""
-    runtime: LocalRuntime = make("runtimes", study.training.runtime)
-    alone = study.jobs_at_once == 1 or device_of(study).type != "cpu"
-    if isinstance(runtime, Parallel | Processes) and not runtime.workers and not alone:
-        return replace(runtime, workers=max(1, num_cores() // study.jobs_at_once))
-    return runtime
 
 
 def device_of(study: Study) -> torch.device:

@@ -31,7 +31,7 @@ from concilium.orchestration.phases import (
     operate,
     posterior_of,
 )
-from concilium.runtimes.contract import Simulation
+from concilium.runtimes.contract import LocalRuntime, Simulation
 from concilium.studies import assembly, hospitals
 from concilium.studies.configuration import Study, digest_of
 from concilium.studies.results import Plain, describe, mean_of
@@ -146,8 +146,8 @@ class Bench:
     def runtime(self, parts: Parts, learning_rate: float, private: Private = NOTHING) -> Simulation:
         """A runtime over the clients that hold these exams, with what each of them kept at home."""
         training = assembly.training_of(self.study, learning_rate)
-        idle = self.study.jobs_at_once * len(parts) < num_cores()
-        training = replace(training, spare_core=idle)
+        cores = self.study.cores_of_a_job(num_cores())
+        training = replace(training, spare_core=len(parts) < cores)
         clients = hospitals.clients_of(
             parts,
             self.network,
@@ -159,8 +159,8 @@ class Bench:
         method = self.method
         travels = method.settings.trains == "federation"
         compression = method.compression if travels else None
-        runtime = assembly.runtime_of(self.study)
-        return runtime.over(clients, method.algorithm, method.weighting, compression)
+        runtime: LocalRuntime = assembly.make("runtimes", self.study.training.runtime)
+        return runtime.over(clients, method.algorithm, method.weighting, compression, cores)
 
     def checkpoints(self, name: str, learning_rate: float) -> Checkpoints:
         """The checkpoints of one training; another study's are refused."""

@@ -181,11 +181,13 @@ class Study(Settings):
         """SHA-256 of all that changes a result."""
         return digest_of(self.what_changes_results())
 
-    @property
-    def jobs_at_once(self) -> int:
-        """How many jobs (a method, a seed, a fold) run side by side at most."""
+    def cores_of_a_job(self, cores: int) -> int:
+        """How many of the machine's cores each of the jobs has that run side by side.
+
+        A job is a method, a seed, a fold.
+        """
         jobs = len(self.seeds) * max(1, self.split.folds) * len(self.methods)
-        return min(self.workers, jobs)
+        return max(1, cores // min(self.workers, jobs))
 
     def what_changes_results(self, without: Collection[str] = ()) -> dict[str, Any]:
         """All settings but title, workers, and a runtime that rounds as others do."""

@@ -16,7 +16,7 @@ from concilium.foundation.seeds import derive_seed
 from concilium.labels.uncertainty import UncertaintyPolicy, resolve
 from concilium.losses.bce import BinaryCrossEntropy
 from concilium.networks.contract import Network
-from concilium.studies.assembly import Method, network_of, runtime_of, training_of
+from concilium.studies.assembly import Method, make, network_of, training_of
 from concilium.studies.configuration import Study
 from concilium.studies.division import Division
 from concilium.training.local import LocalTraining
@@ -54,7 +54,7 @@ def check_runtime(study: Study, dataset: Dataset) -> None:
     training = training_of(study, study.training.learning_rates[0])
     loss, device = BinaryCrossEntropy(), next(network.parameters()).device
     nobody = Client("", {"train": nothing}, network, loss, training, 0, device)
-    runtime_of(study).crew([nobody, nobody])
+    make("runtimes", study.training.runtime).crew([nobody, nobody], 2)
 
 
 def pooled(parts: Mapping[str, Mapping[str, Exams]]) -> dict[str, Exams]:
