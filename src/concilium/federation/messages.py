@@ -173,17 +173,12 @@ class _RunningUpdate:
 
     def __init__(self, tensors: RunningTotal) -> None:
         self._tensors = tensors
-        self._least_weight = LEAST_WEIGHT if isinstance(tensors, FixedPointTotal) else 0.0
+        self._in_fixed_point = isinstance(tensors, FixedPointTotal)
         self._num_clients = self._num_bytes = 0
 
     def add(self, client: str, update: Update) -> None:
-        for name, weight in update.weight.items():
-            if bool(((weight > 0) & (weight < self._least_weight)).any()):
-                raise DivergenceError(
-                    f"the weight of {name!r} of client {client!r} is below {self._least_weight:g}: "
-                    "in fixed point little of its delta would be left; weigh by images or entries, "
-                    'or set sum = "float"'
-                )
+        if self._in_fixed_point:
+            _check_weights(client, update.weight)
         parts = {
             f"{part}|{name}": tensor
             for part in ("weighted_delta", "weight", "extras")
@@ -213,6 +208,17 @@ class _RunningUpdate:
             float(summed["loss_weight"]),
             self._num_bytes,
         )
+
+
+def _check_weights(client: str, weights: NamedTensors) -> None:
+    """Raise DivergenceError for a weight under which fixed point leaves little of a delta."""
+    for name, weight in weights.items():
+        if bool(((weight > 0) & (weight < LEAST_WEIGHT)).any()):
+            raise DivergenceError(
+                f"the weight of {name!r} of client {client!r} is below {LEAST_WEIGHT:g}: in fixed "
+                "point little of its delta would be left; weigh by images or entries, or set "
+                'sum = "float"'
+            )
 
 
 def scalar_weight(model: Mapping[str, Tensor], weight: float) -> NamedTensors:
