@@ -12,7 +12,7 @@ are medians over turns, each of another seed, and with them their spread or wors
 information only: theirs with one row a patient, which keeps patients whole as ours do, and their
 inner function with all three shares at once. Then the seconds of every partitioner for 100
 hospitals, and of all else that is made before the first round. Exit code 1 for a median ratio below
-50, a median balance worse than theirs, a partitioner over 2 s, or a patient who is not whole.
+50, a balance worse than theirs in the worst seed, a partitioner over 2 s, or a torn patient.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def beside(name: str, ours: Dealer, theirs: Dealer, table: ExamTable) -> tuple[f
         f"in the worst of {TURNS} seeds {worst[1]:.2%} against {worst[0]:.2%};\n"
         f"    patients in two parts {torn[1]:,} against {torn[0]:,}"
     )
-    return median(ratios), usual[1] <= usual[0] + ROUNDING and torn[1] == 0
+    return median(ratios), worst[1] <= worst[0] + ROUNDING and torn[1] == 0
 
 
 def splits(table: ExamTable) -> bool:

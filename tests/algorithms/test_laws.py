@@ -291,7 +291,11 @@ OPTIMIZERS = {
     "adam": OptimizerSettings("adam", 0.001),
     "adamw": OptimizerSettings("adamw", 0.001),
 }
-REFUSED = {"fednova": {"adam", "adamw"}, "scaffold": {"momentum", "adam", "adamw"}}
+REFUSED = {
+    "fednova": {"adam", "adamw"},
+    "scaffold": {"momentum", "adam", "adamw"},
+    "fedcm": {"momentum", "adam", "adamw"},
+}
 """Of each algorithm that overrides ``check``; all others take every optimiser."""
 
 

@@ -22,7 +22,10 @@ from concilium.studies.configuration import PRESETS
 
 from .conftest import Command
 
-COMMANDS = ("demo", "inspect", "split", "run", "extract", "evaluate", "compare", "report", "list")
+COMMANDS = (
+    *("demo", "inspect", "split", "recommend", "run", "extract", "evaluate", "compare", "report"),
+    "list",
+)
 HEAVY = ("torch", "pandas", "matplotlib", "monai", "pydantic", "scipy")
 
 

@@ -11,7 +11,10 @@ import pytest
 
 from .conftest import STUDY, write_study
 
-COMMANDS = ("demo", "inspect", "split", "run", "extract", "evaluate", "compare", "report", "list")
+COMMANDS = (
+    *("demo", "inspect", "split", "recommend", "run", "extract", "evaluate", "compare", "report"),
+    "list",
+)
 FOR_HELP = ("torch", "numpy", "pandas", "matplotlib", "monai", "pydantic", "scipy")
 # torch._dynamo: its compiler, 1 to 2 seconds. scipy.stats and scipy.ndimage: half a second.
 UNUSED = (

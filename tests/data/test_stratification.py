@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 from iterstrat.ml_stratifiers import IterativeStratification
 
+from concilium.data import stratification
 from concilium.data.stratification import deal
 
 Counts = npt.NDArray[np.int64]
@@ -54,6 +55,74 @@ def test_balance_is_no_worse_than_iterative_stratification(seed: int) -> None:
     part = deal(counts, evenly(counts, shares), np.random.default_rng(seed))
     ours, theirs = deviation(counts, part, shares), deviation(counts, reference, shares)
     assert ours.mean() <= theirs.mean() + 1e-9
+
+
+def entangled_patients(seed: int, most_images: int = 2) -> Counts:
+    """16 rare labels, of about ten patients each; one in four of those has a frequent label too,
+    which nobody else has; and images.
+    """
+    generator = np.random.default_rng(seed)
+    images = generator.integers(1, most_images + 1, 160)
+    rare = np.eye(16, dtype=np.int64)[generator.integers(16, size=160)] * images[:, None]
+    rare[:20, 0] |= 1  # some have two of them
+    frequent = generator.binomial(images, 0.25)
+    return np.column_stack([rare, frequent, images])
+
+
+def test_a_frequent_label_that_rare_ones_bring_comes_out_even(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Everybody is dealt by a rare label: nobody is left to even out the frequent one.
+    shares = [0.5, 0.5]
+    tables = [entangled_patients(seed, most_images=1) for seed in range(10)]
+
+    def missed() -> npt.NDArray[np.float64]:
+        parts = [deal(own, evenly(own, shares), np.random.default_rng(0)) for own in tables]
+        pairs = zip(tables, parts, strict=True)
+        return np.array([deviation(own, part, shares).max(0) for own, part in pairs])
+
+    with_exchanges = missed()
+    monkeypatch.setattr(stratification, "_make_room", lambda *_: None)
+    without = missed()
+    np.testing.assert_array_equal(with_exchanges[:, :16], without[:, :16])
+    assert with_exchanges[:, 16].max() <= 1
+    assert without[:, 16].max() >= 3  # images too many in one part, of about 20
+
+
+@pytest.mark.parametrize("shares", [[0.7, 0.1, 0.2], [0.25] * 4])
+def test_exchanging_never_makes_a_column_that_was_dealt_earlier_worse(
+    monkeypatch: pytest.MonkeyPatch, shares: list[float]
+) -> None:
+    make_room, moved = stratification._make_room, []
+
+    def checked(dealing: stratification._Dealing, before: Counts, column: int) -> None:
+        need, part = dealing.need.copy(), dealing.part.copy()
+        make_room(dealing, before, column)
+        moved.append(np.count_nonzero(dealing.part != part))
+        np.testing.assert_array_equal(dealing.need[:, before], need[:, before])
+        np.testing.assert_array_equal(dealing.part < 0, part < 0)  # nobody else is dealt by it
+        dealt = [dealing.counts[dealing.part == k].sum(0) for k in range(len(shares))]
+        np.testing.assert_allclose(dealing.need, dealing.wanted - dealt, atol=1e-9)
+        gained = abs(need[:, column]).sum() - abs(dealing.need[:, column]).sum()
+        assert gained > 0 if moved[-1] else gained == 0
+
+    monkeypatch.setattr(stratification, "_make_room", checked)
+    for seed in range(10):
+        counts = entangled_patients(seed)
+        deal(counts, evenly(counts, shares), np.random.default_rng(seed))
+    assert np.count_nonzero(moved) >= 5  # it saw exchanges
+    assert max(moved) >= 4  # and one of two pairs at least
+
+
+def test_nobody_changes_places_for_a_column_that_no_part_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counts = entangled_patients(0)
+    wanted = evenly(counts, [0.7, 0.1, 0.2])
+    wanted[:, 16] = 0
+    part = deal(counts, wanted, np.random.default_rng(0))
+    monkeypatch.setattr(stratification, "_make_room", lambda *_: None)
+    np.testing.assert_array_equal(part, deal(counts, wanted, np.random.default_rng(0)))
 
 
 def test_it_is_better_than_chance() -> None:
@@ -124,7 +193,27 @@ def dealt_plainly(
         part[patient] = k
         need[k] -= counts[patient]
 
-    for column in columns:
+    def exchange(before: list[int], c: int) -> bool:
+        full, needy = int(need[:, c].argmin()), int(need[:, c].argmax())
+        left = round(min(-need[full, c], max(need[needy, c], 0)))
+        if need[full, c] >= -1 or not left:
+            return False
+        found = False
+        for kind in sorted({tuple(own[before].tolist()) for own in counts}):
+            alike = [p for p, own in enumerate(counts) if tuple(own[before].tolist()) == kind]
+            giving = [p for p in alike if part[p] == full and counts[p, c] == 1]
+            taking = [p for p in alike if part[p] == needy and counts[p, c] == 0]
+            for p, q in list(zip(giving, taking, strict=False))[:left]:
+                need[full] += counts[p]
+                need[needy] += counts[q]
+                place(p, needy)
+                place(q, full)
+                left, found = left - 1, True
+        return found
+
+    for number, column in enumerate(columns):
+        while not one_by_one and exchange(columns[:number], column):
+            pass
         mine = [p for p, own in enumerate(counts) if column == next(c for c in columns if own[c])]
         mine.sort(key=lambda p: ([bool(counts[p, c]) for c in columns], ties[p]))
         share = wanted[:, column].clip(min=0)
@@ -152,6 +241,15 @@ def dealt_plainly(
             for p, (_, k) in zip(block, sorted(places), strict=True):
                 place(p, k)
     return part
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_exchanges_are_those_of_plain_loops(one_by_one: bool) -> None:
+    for seed in range(3):
+        counts = entangled_patients(seed)
+        wanted = evenly(counts, [0.7, 0.1, 0.2])
+        part = deal(counts, wanted, np.random.default_rng(seed), 0, one_by_one)
+        assert part.tolist() == dealt_plainly(counts, wanted, seed, 0, one_by_one)
 
 
 @pytest.mark.parametrize("one_by_one", [False, True])

@@ -16,6 +16,7 @@ from concilium.data.splits import check_disjoint, disjointness, split_by_patient
 from concilium.data.table import ExamTable
 from concilium.evaluation.bootstrap import replicate_sums
 from concilium.evaluation.calibration import fit_calibration
+from concilium.evaluation.decoupling import Decoupled, DecoupledSums, LabelSetCounts
 from concilium.evaluation.sums import EvaluationSums
 from concilium.evaluation.thresholds import at_specificity
 from concilium.federation.messages import total
@@ -69,6 +70,7 @@ def described(seed: int, lift: float, hospitals: tuple[str, ...], bootstrap: boo
     """A description of test exams whose scores separate by ``lift``."""
     rng = np.random.default_rng(seed)
     by_client, drawn, thresholds = {}, None, None
+    raw, entries = {}, []
     for place, name in enumerate(hospitals):
         target, patient = exams(rng, 80)
         known = np.ones(target.shape, np.bool_)
@@ -77,12 +79,23 @@ def described(seed: int, lift: float, hospitals: tuple[str, ...], bootstrap: boo
         sums = EvaluationSums.of(scores, target, known, patient)
         thresholds = at_specificity(sums, 0.9) if thresholds is None else thresholds
         by_client[name] = EvaluationSums.of(scores, target, known, patient, thresholds, SETS)
+        raw[name] = EvaluationSums.of(3 * scores, target, known, patient)
+        entries.append((scores, target, known))
         if bootstrap:
             own = replicate_sums(scores, target, known, patient, 20, place)
             drawn = own if drawn is None else drawn + own
     whole = total(by_client.items(), tuple(by_client))
     operation = Operation(fit_calibration(whole), thresholds)
-    assessment = Assessment(by_client, drawn)
+    assert thresholds is not None
+    counts = LabelSetCounts.of(*(np.concatenate([own[i] for own in entries]) for i in (1, 2)))
+    weights = counts.weights()
+    weighed = [DecoupledSums.of(*own, weights, thresholds) for own in entries]
+    assessment = Assessment(
+        by_client,
+        drawn,
+        total(raw.items(), tuple(raw)),
+        Decoupled(counts, weights, sum(weighed[1:], weighed[0])),
+    )
     return describe(assessment, operation, LABELS, frequency_groups(whole.statistics), 10)
 
 

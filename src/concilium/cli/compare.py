@@ -53,7 +53,7 @@ def command(
     chosen = _chosen(metrics, every)
     found = _gathered(runs)
     rows = summarise(found.results, found.rare, found.order)
-    keys = (*SHORT, "worst_hospital")
+    keys = (*SHORT, "worst_hospital", "decoupled_auroc", "decoupled_map")
     print_methods(console, rows, keys)
     if chosen:
         _print_metrics(console, rows, chosen)

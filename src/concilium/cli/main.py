@@ -16,6 +16,7 @@ from concilium.cli import (
     extract,
     inspect,
     list_choices,
+    recommend,
     report,
     run,
     split,
@@ -35,7 +36,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, inspect, split, run, extract, evaluate, compare, report):
+for command in (demo, inspect, split, recommend, run, extract, evaluate, compare, report):
     app.command(command.__name__.rsplit(".", 1)[-1])(command.command)
 app.command("list")(list_choices.command)
 

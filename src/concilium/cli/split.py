@@ -39,7 +39,7 @@ def command(
     from concilium.cli.studies import checked_study
     from concilium.data.shifts import describe_shifts
     from concilium.studies import assembly
-    from concilium.studies.division import divide, save_division
+    from concilium.studies.division import divide, said_of_split, save_division
     from concilium.studies.label_checks import check_labels
     from concilium.studies.run import division_folder, one_each_division
 
@@ -56,6 +56,8 @@ def command(
             _print_counts(console, dataset, division)
             _print_shifts(console, describe_shifts(dataset.table, division.partition))
         _print_proof(console, division, dataset)
+        for line in said_of_split(division.statement):
+            console.print(line, markup=False, highlight=False)
     for job, division in divisions.items():
         save_division(division_folder(folder, job), dataset, division)
     console.print(f"\nWritten: {folder}", soft_wrap=True, markup=False)

@@ -3,8 +3,10 @@
 K. Sechidis, G. Tsoumakas and I. Vlahavas, "On the stratification of multi-label data", ECML PKDD
 2011: the rarest label is dealt first, and each example goes where its label is needed most. Here
 whole patients are dealt, who may carry a label on several images, and all patients of equal weight
-at once: the same rule, in a few hundred array operations instead of one step a patient. Where every
-patient has one image, each label comes out as evenly as in the paper's algorithm.
+at once: the same rule, in a few hundred array operations instead of one step a patient. They are
+dealt by their rarest label alone, so a part can have too much of a frequent one before its own turn
+comes: then otherwise equal patients change places. Where every patient has one image, each label
+comes out as evenly as in the paper's algorithm.
 """
 
 from __future__ import annotations
@@ -49,7 +51,10 @@ def deal(
         part=np.full(len(counts), -1, np.intp),
         fewest=len(counts) + 1 if one_by_one else 2 * len(wanted),
     )
-    for column, blocks in zip(order.tolist(), _blocks(counts, order, generator), strict=True):
+    all_blocks = _blocks(counts, order, generator)
+    for place, (column, blocks) in enumerate(zip(order.tolist(), all_blocks, strict=True)):
+        if place > 0 and not one_by_one:
+            _make_room(dealing, order[:place], column)
         _deal_column(dealing, blocks, column, generator)
     return dealing.part
 
@@ -110,6 +115,51 @@ def _first_columns(counts: Counts, order: npt.NDArray[np.intp]) -> tuple[Counts,
 def _small(numbers: Counts) -> npt.NDArray[np.unsignedinteger]:
     """The same in as few bytes as hold them: NumPy sorts one or two bytes by counting."""
     return numbers.astype(np.min_scalar_type(numbers.max(initial=0)))
+
+
+def _make_room(dealing: _Dealing, before: npt.NDArray[np.intp], column: int) -> None:
+    """While a part has over one image too many of a column, let patients of it change places with
+    patients of the part that needs most, who carry equally much of every column dealt ``before``.
+
+    So what is dealt stays as it is. Where no such patients are left, the part stays too full.
+    """
+    need = dealing.need
+    while need[:, column].min() < -1:
+        full, needy = int(need[:, column].argmin()), int(need[:, column].argmax())
+        giving, taking = _equal_but_for(dealing, before, column, full, needy)
+        number = round(min(-need[full, column], max(need[needy, column], 0)))
+        giving, taking = giving[:number], taking[:number]
+        if not len(giving):
+            return
+        moved = (dealing.counts[giving] - dealing.counts[taking]).sum(0)
+        need[full] += moved
+        need[needy] -= moved
+        dealing.part[giving], dealing.part[taking] = needy, full
+
+
+def _equal_but_for(
+    dealing: _Dealing, before: npt.NDArray[np.intp], column: int, full: int, needy: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Patients of one part with an image of the column, and as many of another without (n,) each.
+
+    The two of a pair carry equally much of each column ``before``.
+    """
+    images = dealing.counts[:, column]
+    giving = np.flatnonzero((dealing.part == full) & (images == 1))
+    taking = np.flatnonzero((dealing.part == needy) & (images == 0))
+    carried = dealing.counts[np.ix_(np.append(giving, taking), before)]
+    kind = np.unique(carried, axis=0, return_inverse=True)[1].ravel()
+    one, other = _pairs(kind[: len(giving)], kind[len(giving) :])
+    return giving[one], taking[other]
+
+
+def _pairs(one: Counts, other: Counts) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Places (n,) each of equal numbers in two lists, none twice, the smallest numbers first."""
+    of_one, of_other = np.argsort(one, kind="stable"), np.argsort(other, kind="stable")
+    one, other = one[of_one], other[of_other]
+    partner = np.arange(len(one)) - np.searchsorted(one, one) + np.searchsorted(other, one)
+    has_one = partner < np.searchsorted(other, one, side="right")
+    return of_one[has_one], of_other[partner[has_one]]
 
 
 def _deal_column(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from concilium.evaluation.bootstrap import BootstrapSums, replicate_sums
 from concilium.evaluation.calibration import Calibration
+from concilium.evaluation.decoupling import DecoupledSums, LabelSetCounts, LabelSetWeights
 from concilium.evaluation.sums import EvaluationSums
 from concilium.federation.client import Client
 from concilium.foundation.named_tensors import NamedTensors
@@ -68,6 +69,64 @@ class EvaluationRequest(Request[EvaluationSums]):
         scores = _scores(client, self.model, self.part, self.posterior, self.calibration)
         return EvaluationSums.of(
             scores, exams.target, exams.known, exams.patient, self.thresholds, self.label_sets
+        )
+
+
+@dataclass(frozen=True)
+class LabelSetRequest(Request[LabelSetCounts]):
+    """How many exams of one part have each set of labels?"""
+
+    part: str
+
+    def answer(self, client: Client) -> LabelSetCounts:
+        exams = client.parts[self.part]
+        return LabelSetCounts.of(exams.target, exams.known)
+
+
+@dataclass(frozen=True)
+class TriedSums:
+    """A model tried on exams: as it is used, before it was calibrated, and on decoupled labels.
+
+    Only of the first are there alerts. ``a + b`` are the sums of both hospitals.
+    """
+
+    used: EvaluationSums
+    uncalibrated: EvaluationSums
+    decoupled: DecoupledSums
+
+    def __add__(self, other: TriedSums) -> TriedSums:
+        """Both together. Raises InputError where thresholds or label sets differ."""
+        return TriedSums(
+            self.used + other.used,
+            self.uncalibrated + other.uncalibrated,
+            self.decoupled + other.decoupled,
+        )
+
+
+@dataclass(frozen=True)
+class TrialRequest(Request[TriedSums]):
+    """What ``EvaluationRequest`` asks, with all else that the same scores can tell.
+
+    The client scores its exams once. ``weights`` are those of label sets in the decoupled test.
+    """
+
+    model: NamedTensors
+    part: str
+    calibration: Calibration
+    thresholds: npt.NDArray[np.float64]
+    label_sets: tuple[tuple[int, ...], ...]
+    posterior: Posterior | None
+    weights: LabelSetWeights
+
+    def answer(self, client: Client) -> TriedSums:
+        exams = client.parts[self.part]
+        raw = _scores(client, self.model, self.part, self.posterior, None)
+        scores = self.calibration.apply(raw)
+        own = exams.target, exams.known
+        return TriedSums(
+            EvaluationSums.of(scores, *own, exams.patient, self.thresholds, self.label_sets),
+            EvaluationSums.of(raw, *own, exams.patient),
+            DecoupledSums.of(scores, *own, self.weights, self.thresholds),
         )
 
 

@@ -30,6 +30,12 @@ def false_coupling_matrix(sums: EvaluationSums, min_cases: int = 1) -> Floats:
     return np.where(sums.alerts.has_threshold[:, None], matrix, np.nan)
 
 
+def mean_coupling(matrix: Floats) -> Floats:
+    """Mean of FC(l|m) over the m for which it is defined (L,); NaN where there is none."""
+    defined = ~np.isnan(matrix)
+    return divide(np.where(defined, matrix, 0).sum(1), defined.sum(1))
+
+
 @dataclass(frozen=True)
 class FalseCoupling(Metric):
     """Mean of FC(l|m) over the other labels m."""
@@ -43,6 +49,4 @@ class FalseCoupling(Metric):
 
     def __call__(self, sums: EvaluationSums) -> Floats:
         """Mean over the m with enough cases (L,) in [0, 1]; NaN where there is none."""
-        matrix = false_coupling_matrix(sums, self.min_cases)
-        defined = ~np.isnan(matrix)
-        return divide(np.where(defined, matrix, 0).sum(1), defined.sum(1))
+        return mean_coupling(false_coupling_matrix(sums, self.min_cases))

@@ -13,15 +13,18 @@ from concilium.algorithms.contract import Algorithm
 from concilium.evaluation.averages import macro
 from concilium.evaluation.bootstrap import BootstrapSums
 from concilium.evaluation.calibration import Calibration, fit_calibration
+from concilium.evaluation.decoupling import Decoupled
 from concilium.evaluation.sums import EvaluationSums
 from concilium.evaluation.thresholds import at_specificity
 from concilium.federation.messages import total
 from concilium.federation.requests import (
     BootstrapRequest,
     EvaluationRequest,
+    LabelSetRequest,
     PseudoLikelihoodRequest,
     Request,
     StatisticsRequest,
+    TrialRequest,
 )
 from concilium.federation.states import ServerState
 from concilium.foundation.named_tensors import NamedTensors
@@ -115,10 +118,16 @@ class Operation:
 
 @dataclass(frozen=True)
 class Assessment:
-    """A model on the test parts: each hospital's sums, and patient-bootstrap sums of all."""
+    """A model on the test parts: each hospital's sums, and patient-bootstrap sums of all.
+
+    ``uncalibrated`` are the sums of all before calibration, without alerts; ``decoupled`` is what
+    all exams say where they are weighed as if labels were independent.
+    """
 
     by_client: Mapping[str, EvaluationSums]
     bootstrap: BootstrapSums | None
+    uncalibrated: EvaluationSums | None = None
+    decoupled: Decoupled | None = None
 
     @property
     def all(self) -> EvaluationSums:
@@ -256,15 +265,23 @@ def assess(
 ) -> Assessment:
     """A model on the test parts of every client of a runtime."""
     calibration, posterior = operation.calibration, operation.posterior
-    request = EvaluationRequest(
-        model, "test", calibration, operation.thresholds, recipe.label_sets, posterior
+    ask = asking(runtime)
+    counts = ask(LabelSetRequest("test"))
+    weights = counts.weights()
+    trial = TrialRequest(
+        model, "test", calibration, operation.thresholds, recipe.label_sets, posterior, weights
     )
-    by_client = dict(runtime.ask(request, runtime.clients))
+    tried = dict(runtime.ask(trial, runtime.clients))
     bootstrap = None
     if replicates:
-        drawn = BootstrapRequest(model, "test", replicates, seed, calibration, posterior)
-        bootstrap = asking(runtime)(drawn)
-    return Assessment(by_client, bootstrap)
+        bootstrap = ask(BootstrapRequest(model, "test", replicates, seed, calibration, posterior))
+    whole = total(tried.items(), runtime.clients)
+    return Assessment(
+        {name: own.used for name, own in tried.items()},
+        bootstrap,
+        whole.uncalibrated,
+        Decoupled(counts, weights, whole.decoupled),
+    )
 
 
 def validation_score(sums: EvaluationSums) -> float:

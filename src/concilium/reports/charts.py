@@ -37,6 +37,7 @@ PALETTE: Mapping[str, str] = {
     **{color: f"--other-{place}" for place, color in enumerate(OTHERS)},
 }
 LONGEST_NAME = 26  # characters of a label's name that a chart shows
+CHARACTER, LEGEND_MARK = 0.075, 0.5  # inches of a letter in a legend, and of a mark beside it
 PER_INCH = 96  # a figure of 7.5 inches is as wide as the page's text
 
 
@@ -93,18 +94,20 @@ def titled(axes: Axes, title: str) -> None:
 
 
 def legend(figure: Figure, drawn: Sequence[tuple[str, Series]]) -> None:
-    """Names of the series in one line above the chart."""
+    """Names of the series above the chart, in as few lines as its width allows."""
     from matplotlib.lines import Line2D
 
     marks = [
         Line2D([], [], color=own.color, marker=own.marker, markersize=own.size, linestyle="-")
         for _, own in drawn
     ]
+    names = [shown(name) for name, _ in drawn]
+    widest = LEGEND_MARK + CHARACTER * max(map(len, names), default=1)
     figure.legend(
         marks,
-        [shown(name) for name, _ in drawn],
+        names,
         loc="outside upper left",
-        ncols=len(drawn),
+        ncols=max(1, min(len(drawn), int(figure.get_figwidth() / widest))),
         frameon=False,
         fontsize=9,
         labelcolor=INK,

@@ -32,13 +32,18 @@ class Curve:
 
 @dataclass(frozen=True)
 class Chart:
-    """One set of axes: title, names of the axes, a curve by method."""
+    """One set of axes: title, names of the axes, a curve by method.
+
+    ``ticks`` are the places that have a name; () lets the chart choose, whole numbers only where it
+    is not logarithmic.
+    """
 
     title: str
     across: str
     up: str
     curves: Mapping[str, Curve] = field(default_factory=dict)
     logarithmic: bool = False
+    ticks: Sequence[float] = ()
 
 
 def curve_chart(
@@ -58,7 +63,10 @@ def curve_chart(
         if chart.logarithmic:
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
-        else:
+        if chart.ticks:
+            axes.set_xticks(chart.ticks, [f"{tick:g}" for tick in chart.ticks])
+            axes.minorticks_off()
+        elif not chart.logarithmic:
             axes.xaxis.get_major_locator().set_params(integer=True)
         for method, curve in chart.curves.items():
             _curve(axes, curve, drawn[method])

@@ -7,7 +7,14 @@ import json
 from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
 from concilium.federation.running_total import Arithmetic
 from concilium.federation.sharing import Sharing
@@ -59,6 +66,12 @@ class SplitSettings(Settings):
 
     ``folds`` > 1 replaces the test fraction by that many test folds; ``column`` takes the parts
     from a covariate of the data.
+
+    ``held_out`` are label sets that training and validation never see: a patient who has all of one
+    on an exam is in the test part. ``labelled`` is the share of each hospital's patients of the
+    training and of the validation part whose exams have labels, and so a use; the test part stays
+    whole. Validation is thinned like training: labels are what is scarce, and validation spends
+    them as well, on rounds, learning rates, thresholds and calibration.
     """
 
     hospitals: Count = 5
@@ -66,6 +79,23 @@ class SplitSettings(Settings):
     fractions: tuple[Fraction, Fraction, Fraction] = (0.7, 0.1, 0.2)
     folds: int = Field(0, ge=0)
     column: str = ""
+    held_out: tuple[tuple[str, ...], ...] = ()
+    labelled: float = Field(1.0, gt=0, le=1)
+
+    @field_validator("held_out")
+    @classmethod
+    def _can_be_held_out(
+        cls, sets: tuple[tuple[str, ...], ...], others: ValidationInfo
+    ) -> tuple[tuple[str, ...], ...]:
+        if any(len(set(names)) < 2 for names in sets):
+            raise ValueError("a held-out set has two labels or more, to be met one by one")
+        if sets and others.data.get("column"):
+            raise ValueError(
+                "the parts that `column` names stay as they are: leave one of both out"
+            )
+        if sets and others.data.get("folds", 0) > 1:
+            raise ValueError("they would be in the test part of every fold: leave `folds` out")
+        return sets
 
 
 class NetworkSettings(Settings):
@@ -190,8 +220,15 @@ class Study(Settings):
         return max(1, cores // min(self.workers, jobs))
 
     def what_changes_results(self, without: Collection[str] = ()) -> dict[str, Any]:
-        """All settings but title, workers, and a runtime that rounds as others do."""
+        """All settings but title, workers, and a runtime that rounds as others do.
+
+        A split that holds nothing out, or has labels of all, does not say so: digests are then
+        those of studies from before either could be asked.
+        """
         values = self.model_dump(mode="json", exclude={"title", "workers", *without})
+        for name in ("held_out", "labelled"):
+            if getattr(self.split, name) == SplitSettings.model_fields[name].default:
+                del values["split"][name]
         runtime: Any = components.find("runtimes", self.training.runtime.name)
         if runtime.exact:
             del values["training"]["runtime"]

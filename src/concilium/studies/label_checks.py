@@ -32,12 +32,14 @@ def columns_of(
 
 
 def check_labels(dataset: Dataset, study: Study, policy: UncertaintyPolicy) -> None:
-    """Raise InputError with every label that is watched and not there, or that nobody can learn."""
+    """Raise InputError with every label asked for that is not there, or that nobody can learn."""
     schema, watched = dataset.table.schema, study.evaluation
     problems: list[Problem] = []
-    for names in watched.label_sets:
+    sets = [("evaluation.label_sets", names) for names in watched.label_sets]
+    sets += [("split.held_out", names) for names in study.split.held_out]
+    for where, names in sets:
         try:
-            columns_of(schema, names, "evaluation.label_sets")
+            columns_of(schema, names, where)
         except LabelError as error:
             problems += error.problems
     problems += [

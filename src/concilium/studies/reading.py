@@ -107,7 +107,8 @@ def _problem(file: str, item: Any) -> Problem:
         return Problem(where, "unknown key", suggestion(str(item["loc"][-1]), _keys(item["loc"])))
     if item["type"] == "missing":
         return Problem(where, "is missing", "add it")
-    return Problem(where, f"{item['msg']} (given: {item['input']!r})")
+    what = item["msg"].removeprefix("Value error, ")
+    return Problem(where, f"{what} (given: {item['input']!r})")
 
 
 def _keys(place: tuple[str | int, ...]) -> tuple[str, ...]:

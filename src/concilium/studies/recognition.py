@@ -53,8 +53,8 @@ def as_toml(choice: Choice, labels: Sequence[str] = ()) -> str:
     source = {name = "feature_table", file = "a.npz"}
     """
     settings = {"name": choice.name, **choice.settings}
-    pairs = ", ".join(f"{_key(key)} = {_value(value)}" for key, value in settings.items())
-    kept = f"\nlabels = {_value(labels)}" if labels else ""
+    pairs = ", ".join(f"{_key(key)} = {toml_value(value)}" for key, value in settings.items())
+    kept = f"\nlabels = {toml_value(labels)}" if labels else ""
     return f"[data]\nsource = {{{pairs}}}{kept}"
 
 
@@ -94,10 +94,10 @@ def _key(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
     """A value as TOML writes it inline; text, numbers and truth values are as in JSON."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(k)} = {_value(own)}" for k, own in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(k)} = {toml_value(own)}" for k, own in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_value, value)) + "]"
+        return "[" + ", ".join(map(toml_value, value)) + "]"
     return json.dumps(value, ensure_ascii=False)

@@ -22,11 +22,13 @@ from concilium.metrics.average_precision import mean_precision, mean_precision_e
 from concilium.metrics.label_set_recall import set_recall
 from concilium.metrics.phi_gap import predicted_phi, total_phi_gap
 from concilium.orchestration.phases import Assessment, Operation
+from concilium.studies.decoupled import describe_decoupled
 
 Values = npt.NDArray[np.float64]
 Plain = dict[str, Any]
 GROUPS = ("head", "medium", "tail")
 BY_HOSPITAL = ("auroc", "average_precision")
+PROBABILITY_ERRORS = ("brier", "calibration_error", "log_loss")  # that calibration changes
 CURVES = {"auroc": area_under_roc, "average_precision": mean_precision}
 BIN_ERRORS = {"auroc": ties, "average_precision": mean_precision_error}
 
@@ -62,6 +64,7 @@ def describe(
             group: {n: _macro(v, sums, min_positives, groups, group) for n, v in values.items()}
             for group in GROUPS
         },
+        **_beside(assessment, min_positives),
         "bin_error": _bin_errors(sums, min_positives),
         "intervals": _intervals(assessment.bootstrap, sums, min_positives),
         "label_sets": label_sets(sums, labels),
@@ -81,6 +84,22 @@ def describe(
             name: hospital(own, min_positives) for name, own in assessment.by_client.items()
         },
     }
+
+
+def _beside(assessment: Assessment, min_positives: int) -> Plain:
+    """The same exams with independent labels, and the model before calibration, where told."""
+    found: Plain = {}
+    if assessment.decoupled is not None:
+        own = assessment.all
+        found["decoupled"] = describe_decoupled(assessment.decoupled, own, min_positives)
+    if assessment.uncalibrated is not None:
+        sums = assessment.uncalibrated
+        before = {name: components.build("metrics", name)(sums) for name in PROBABILITY_ERRORS}
+        found["uncalibrated"] = {
+            "metrics": before,
+            "macro": {name: _macro(own, sums, min_positives) for name, own in before.items()},
+        }
+    return found
 
 
 def prior(posterior: Posterior | None) -> Plain:

@@ -15,6 +15,7 @@ from concilium.reports.markup import (
     section,
     table,
 )
+from concilium.studies.division import said_of_split
 
 
 def data(evidence: Evidence) -> Html:
@@ -82,4 +83,9 @@ def _proof(evidence: Evidence) -> Html:
     caption = (
         "Patients (images) of each part; hashes of the patient lists are saved with each split."
     )
-    return joined([paragraph(element("strong", said)), table(titles, rows, caption)])
+    made = [
+        paragraph(f"{name}. {line}")
+        for name, division in evidence.divisions.items()
+        for line in said_of_split(division["shifts"])
+    ]
+    return joined([paragraph(element("strong", said)), table(titles, rows, caption), *made])

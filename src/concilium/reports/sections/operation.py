@@ -20,6 +20,7 @@ METRICS = {  # in the order of the table, with how they are written
     "negative_predictive_value": ".3f",
 }
 ERRORS = {"calibration_error": "ECE", "brier": "Brier", "log_loss": "log loss (nats)"}
+BEFORE = ("ece_before", "brier_before")
 EXAMS = ("with_finding", "with_miss", "with_alert")
 NOT_FITTED = "not fitted"
 
@@ -131,15 +132,20 @@ def _misses(evidence: Evidence) -> Html:
 
 
 def _calibration(evidence: Evidence) -> Html:
-    rows = []
+    rows, every = [], final_rows(evidence)
+    told = any(every[m].measured[k].num_defined for m in evidence.methods for k in BEFORE)
     for method in evidence.methods:
         means = [
             number(evidence.mean(method, "test", "macro", name, "mean").item(), ".4f")
             for name in ERRORS
         ]
+        if told:
+            means += [every[method].measured[key].text(COLUMNS[key].form) for key in BEFORE]
         rows.append([method, *means])
     caption = (
-        "How far probabilities are from frequencies, after calibration; means over labels, lower "
-        f"is better, {evidence.coverage.text()}. ECE over 15 groups of equal mass."
+        "How far probabilities are from frequencies, after calibration unless it says before; "
+        f"means over labels, lower is better, {evidence.coverage.text()}. ECE over 15 groups of "
+        "equal mass."
     )
-    return table(["method", *ERRORS.values()], rows, caption)
+    before = [COLUMNS[key].title for key in BEFORE] if told else []
+    return table(["method", *ERRORS.values(), *before], rows, caption)

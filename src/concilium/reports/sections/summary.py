@@ -22,6 +22,7 @@ from concilium.reports.markup import (
     table,
 )
 from concilium.reports.sections.all_metrics import all_metrics
+from concilium.reports.sections.decoupled import decoupled
 from concilium.reports.sections.headline import fairness, final_rows, sentences, too_few
 from concilium.studies.columns import COLUMNS
 from concilium.studies.comparison import FINAL, MIN_PAIRS, Measured, Row, difference
@@ -45,6 +46,7 @@ def summary(evidence: Evidence) -> Html:
         items([*sentences(evidence), *fairness(evidence)]),
         _picture(evidence),
         *(_table(evidence, title, keys) for title, keys in TABLES.items()),
+        decoupled(evidence),
         _meanings(),
         all_metrics(evidence),
         _differences(evidence),

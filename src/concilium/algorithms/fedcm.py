@@ -1,0 +1,89 @@
+"""Momentum that all clients share: w ← w − η (g_k(w) + (1/α − 1) Δ), Δ the last round's direction.
+
+Xu, Wang, Wang, Yao: "FedCM: Federated Learning with Client-level Momentum", 2021, Algorithm 1
+(arXiv 2106.10874). The server sends its model x and Δ, the mean direction of the last round's local
+steps; a local step goes along α g_k + (1 − α) Δ. With τ steps at each client,
+
+    Δ⁺ = (x − mean of w_k) / (τ η / α),    x⁺ = x + η_g · mean of (w_k − x).
+
+So momentum outlives a round: of few local steps, each follows mostly what all hospitals found
+together, where local momentum would begin anew and a server's acts only after drift has happened.
+Clients remember nothing, so any of them may take part in a round.
+
+Ours differs in names and means: η is α times the paper's step, so that a round without Δ (the
+first one, and every one with α = 1) is FedAvg's, bit for bit; deltas are averaged with the
+weighting of the study; and where hospitals take unequal numbers of steps, τ η is their mean by
+known entries (the paper has equal τ). Momentum, Adam and AdamW at the clients are refused: Δ is a
+mean of gradients. The equations were checked against reproductions of Algorithm 1, not the paper's
+pages.
+
+Sends: the weighted delta of every tensor that travels, its weight, and one number.
+Costs: a round is two models down (the model and Δ) and one up; clients keep nothing.
+Secure sum: yes, the server needs the total only.
+Differential privacy: yes, clients may train by DP-SGD, and the sum may be clipped and noised; Δ
+follows from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from concilium.algorithms._drift import pull
+from concilium.algorithms._updates import update_of
+from concilium.algorithms.contract import Algorithm, LocalWork
+from concilium.federation.messages import Broadcast, Update
+from concilium.federation.states import ClientState, ServerState
+from concilium.foundation.checks import positive
+from concilium.foundation.errors import InputError, Problem
+from concilium.foundation.named_tensors import NamedTensors
+from concilium.training.optimizers import OptimizerSettings
+from concilium.weightings.contract import Weighting
+
+PATH = "path"
+"""Of an update's extras: τ η / α times known entries, which are the weight of the update's loss."""
+
+
+@dataclass(frozen=True)
+class FedCm(Algorithm):
+    """``alpha`` in (0, 1] is the share of a client's own gradient in a step; 1 is FedAvg.
+
+    ``server_learning_rate`` η_g > 0 scales the mean delta.
+    """
+
+    alpha: float = 0.1
+    server_learning_rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        positive(alpha=self.alpha, server_learning_rate=self.server_learning_rate)
+        if self.alpha > 1:
+            raise InputError(Problem("alpha", f"{self.alpha} is not in (0, 1]", "try 0.1"))
+
+    def check(self, optimizer: OptimizerSettings) -> None:
+        if optimizer.name != "sgd" or optimizer.momentum:
+            what = "fedcm needs plain SGD: the momentum is the one that all clients share"
+            raise InputError(
+                Problem("", what, 'set optimizer = "sgd" and momentum = 0 in [training]')
+            )
+
+    def broadcast(self, server: ServerState) -> Broadcast:
+        return replace(super().broadcast(server), extras=server.extras)
+
+    def client_update(
+        self, broadcast: Broadcast, state: ClientState, work: LocalWork, weighting: Weighting
+    ) -> tuple[Update, ClientState]:
+        start, direction = broadcast.model, broadcast.extras
+        push = direction * (1 / self.alpha - 1) if direction and self.alpha < 1 else None
+        trained, done = work.train(start, gradient_term=pull(start, 0.0, push))
+        update = update_of(trained - start, work, done, weighting)
+        path = done.num_steps * work.optimizer.learning_rate / self.alpha * update.loss_weight
+        extras = NamedTensors({PATH: torch.tensor(path, dtype=torch.float64)})
+        return replace(update, extras=extras), state
+
+    def server_update(self, server: ServerState, total: Update) -> ServerState:
+        delta = total.mean_delta()
+        path = float(total.extras[PATH]) / total.loss_weight if total.loss_weight else 0.0
+        direction = delta * (-1 / path) if path else server.extras
+        model = server.model + delta * self.server_learning_rate
+        return replace(server, round=server.round + 1, model=model, extras=direction)

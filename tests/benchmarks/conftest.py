@@ -1,0 +1,8 @@
+"""Benchmarks are folders that are run: their modules import each other as siblings."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks" / "quality"))
