@@ -18,10 +18,10 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow check lint format docs mutate bench bench-speed clean
+.PHONY: help demo test test-slow check lint format docs mutate bench bench-speed bench-quality clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/core.stamp ## train a federation of five synthetic hospitals and write its report
 	$(VENV)/bin/concilium demo
@@ -62,6 +62,10 @@ bench-speed: $(VENV)/dev.stamp ## time rounds beside other simulators, each in a
 	$(VENV)/bin/python benchmarks/speed/features.py
 	$(VENV)/bin/python benchmarks/speed/many_hospitals.py
 	$(VENV)/bin/python benchmarks/speed/profile_round.py
+
+bench-quality: $(VENV)/dev.stamp ## the quick grid of the benchmark of quality, its tables and its page (20 minutes)
+	$(VENV)/bin/python benchmarks/quality --quick
+	$(VENV)/bin/python benchmarks/quality --quick --tables
 
 clean: ## remove the virtual environment and everything that tools left behind
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
