@@ -117,6 +117,29 @@ WEIGHTINGS = _all(
     Method("surgical", "surgical masks", _with(weighting="surgical")),
 )
 
+# What takes the co-occurrence of hospitals out; at use, labels are independent.
+DECOUPLED = _all(
+    Method(
+        "label_regression",
+        "FedAvg, label regression",
+        _with(prior="independent"),
+        heads=("label_regression",),
+    ),
+    Method(
+        "decoupled",
+        "shared momentum, co-occurrence adjustment",
+        {
+            "loss": "cooccurrence_adjusted",
+            "algorithm": {"name": "fedcm"},
+            "weighting": "by_known_entries",
+            "prior": "independent",
+        },
+        "algorithm.alpha",
+        (0.1, 0.3),
+        heads=("none", "label_regression"),
+    ),
+)
+
 # One network a label: what an image teaches is one detector.
 ONE_LABEL = _all(
     Method(
@@ -155,6 +178,7 @@ METHODS: Mapping[str, Method] = {
     **LOSSES,
     **ALGORITHMS,
     **WEIGHTINGS,
+    **DECOUPLED,
     **ONE_LABEL,
     **RECIPE,
 }

@@ -6,7 +6,7 @@ many seeds. Worlds stand in an order in which data are read once; what matters m
 
 from __future__ import annotations
 
-from catalogue_methods import METHODS, ONE_LABEL, PARTIAL
+from catalogue_methods import DECOUPLED, METHODS, ONE_LABEL, PARTIAL
 from catalogue_worlds import WORLDS
 from definitions import Catalogue
 from selection import Entry
@@ -21,7 +21,7 @@ EVERYTHING = tuple(
     for name in METHODS
     if name not in (*PARTIAL, *ONE_LABEL, "local_softmax", "pooled_softmax")
 )
-COUPLING = (*LINES, "fedharmony", "logit_adjusted", "cooccurrence_adjusted", "scaffold")
+COUPLING = (*LINES, "fedharmony", "logit_adjusted", "cooccurrence_adjusted", *DECOUPLED)
 WEIGHTED = ("by_known_entries", "by_label_evidence", "by_positives", "surgical", *PARTIAL)
 BODIES = (*LINES, "fedavg_positive_weighted", "fedavgm", "fedadam", "scaffold", "feddyn", "fedcm")
 """What may bring the body of a network back."""
