@@ -13,7 +13,7 @@ RARE_PAIR = ("Mass", "Pneumothorax")
 PAIRS = [["Effusion", "Infiltration"], ["Atelectasis", "Nodule"], ["Mass", "Consolidation"]]
 """Findings that are coupled at one hospital each where co-occurrence is skewed."""
 FEATURE_RATES = (0.03, 0.1, 0.3, 1.0)
-PIXEL_RATES = (0.05, 0.1, 0.2, 0.4)
+PIXEL_RATES = (0.1, 0.2, 0.4, 0.8)
 """Of plain SGD, for every method: SCAFFOLD and FedCM take no other."""
 
 

@@ -67,11 +67,13 @@ class Quadratic:
         gradient_term: GradientTerm | None = None,
         loss_term: LossTerm | None = None,
         labels: Labels | None = None,
+        pace: float = 1.0,
     ) -> tuple[NamedTensors, Trained]:
         if loss_term is not None or labels is not None:
             raise NotImplementedError("a quadratic has neither features nor labels")
         curvature, optimum = torch.tensor(self.curvature), torch.tensor(self.optimum)
         rate, momentum, decay = _plain(self.optimizer)
+        rate *= pace
         place, velocity = model["w"], torch.zeros_like(optimum)
         for _ in range(self.steps):
             gradient = curvature * (place - optimum) + decay * place

@@ -54,11 +54,13 @@ class LocalWork(Protocol):
         gradient_term: GradientTerm | None = None,
         loss_term: LossTerm | None = None,
         labels: Labels | None = None,
+        pace: float = 1.0,
     ) -> tuple[NamedTensors, Trained]:
         """The model after local training, and what was done.
 
         ``gradient_term`` is added to the gradients of each step, ``loss_term`` to its loss;
-        ``labels`` (target and known of all training exams) stand in for the client's own.
+        ``labels`` (target and known of all training exams) stand in for the client's own; steps are
+        ``pace`` > 0 times as long as the learning rate says.
         """
 
 

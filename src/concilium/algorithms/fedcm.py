@@ -1,21 +1,20 @@
-"""Momentum that all clients share: w ← w − η (g_k(w) + (1/α − 1) Δ), Δ the last round's direction.
+"""Momentum that all clients share: w ← w − η (α g_k(w) + (1 − α) Δ), Δ the last round's direction.
 
 Xu, Wang, Wang, Yao: "FedCM: Federated Learning with Client-level Momentum", 2021, Algorithm 1
 (arXiv 2106.10874). The server sends its model x and Δ, the mean direction of the last round's local
-steps; a local step goes along α g_k + (1 − α) Δ. With τ steps at each client,
+steps, at first 0. With τ steps at each client,
 
-    Δ⁺ = (x − mean of w_k) / (τ η / α),    x⁺ = x + η_g · mean of (w_k − x).
+    Δ⁺ = (x − mean of w_k) / (τ η),    x⁺ = x + η_g · mean of (w_k − x).
 
 So momentum outlives a round: of few local steps, each follows mostly what all hospitals found
 together, where local momentum would begin anew and a server's acts only after drift has happened.
 Clients remember nothing, so any of them may take part in a round.
 
-Ours differs in names and means: η is α times the paper's step, so that a round without Δ (the
-first one, and every one with α = 1) is FedAvg's, bit for bit; deltas are averaged with the
-weighting of the study; and where hospitals take unequal numbers of steps, τ η is their mean by
-known entries (the paper has equal τ). Momentum, Adam and AdamW at the clients are refused: Δ is a
-mean of gradients. The equations were checked against reproductions of Algorithm 1, not the paper's
-pages.
+With α = 1 it is FedAvg, bit for bit, and good learning rates are about FedAvg's for every α. Ours
+differs in means: deltas are averaged with the weighting of the study, and where hospitals take
+unequal numbers of steps, τ η is their mean by known entries (the paper has equal τ). Weight decay
+is a gradient like any other. Momentum, Adam and AdamW at the clients are refused: Δ is a mean of
+gradients. The equations were checked against reproductions of Algorithm 1, not the paper's pages.
 
 Sends: the weighted delta of every tensor that travels, its weight, and one number.
 Costs: a round is two models down (the model and Δ) and one up; clients keep nothing.
@@ -42,7 +41,7 @@ from concilium.training.optimizers import OptimizerSettings
 from concilium.weightings.contract import Weighting
 
 PATH = "path"
-"""Of an update's extras: τ η / α times known entries, which are the weight of the update's loss."""
+"""Of an update's extras: τ η times known entries, which are the weight of the update's loss."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +74,10 @@ class FedCm(Algorithm):
     ) -> tuple[Update, ClientState]:
         start, direction = broadcast.model, broadcast.extras
         push = direction * (1 / self.alpha - 1) if direction and self.alpha < 1 else None
-        trained, done = work.train(start, gradient_term=pull(start, 0.0, push))
+        term = pull(start, 0.0, push)  # η (α g + (1 − α) Δ) = α η (g + (1/α − 1) Δ)
+        trained, done = work.train(start, gradient_term=term, pace=self.alpha)
         update = update_of(trained - start, work, done, weighting)
-        path = done.num_steps * work.optimizer.learning_rate / self.alpha * update.loss_weight
+        path = done.num_steps * work.optimizer.learning_rate * update.loss_weight
         extras = NamedTensors({PATH: torch.tensor(path, dtype=torch.float64)})
         return replace(update, extras=extras), state
 

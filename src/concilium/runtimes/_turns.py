@@ -94,11 +94,19 @@ class ClientWork:
         gradient_term: GradientTerm | None = None,
         loss_term: LossTerm | None = None,
         labels: Labels | None = None,
+        pace: float = 1.0,
     ) -> tuple[NamedTensors, Trained]:
-        trained, self.private, done = self.client.train(
+        trained, self.private, done = self._at(pace).train(
             model, self.round, self.loss, gradient_term, loss_term, labels
         )
         return trained, done
+
+    def _at(self, pace: float) -> Client:
+        """The client with so many times its learning rate."""
+        if pace == 1:
+            return self.client
+        optimizer = replace(self.optimizer, learning_rate=pace * self.optimizer.learning_rate)
+        return replace(self.client, training=replace(self.client.training, optimizer=optimizer))
 
     def _as_it_is_now(self) -> Client:
         """The client with what its last training left at home."""
