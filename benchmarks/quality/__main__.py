@@ -3,12 +3,12 @@
     python benchmarks/quality [--quick] [--worlds PATTERN …] [--methods PATTERN …] [--seeds N]
                               [--out DIR] [--workers 2] [--list] [--repeat ID] [--tables]
 
-Every method tries as many settings (learning rate and its one parameter) on the first seed; for
-each head the setting with the best mean AP on VALIDATION exams is trained for every seed and
-assessed on test exams: one line a row in DIR/WORLD.jsonl, and one a trial in
-DIR/WORLD.trials.jsonl. What is there is not done again. ``--repeat ID`` trains the row of that id
-once more and exits with 1 where the model's hash or any measure differs. ``--tables`` makes tables
-and page from the rows.
+Every method tries as many settings (learning rate and its one parameter) on the world's first
+seeds; for each head the setting with the best mean AP on VALIDATION exams, averaged over these
+seeds, is trained for every seed and assessed on test exams: one line a row in DIR/WORLD.jsonl, and
+one a trial in DIR/WORLD.trials.jsonl. What is there is not done again. ``--repeat ID`` trains the
+row of that id once more and exits with 1 where the model's hash or any measure differs.
+``--tables`` makes tables and page from the rows.
 
 A model for each hospital (local_only) is tuned like the others: one setting for all hospitals, by
 the mean of their validation scores.

@@ -58,8 +58,8 @@ class Catalogue:
         """Digest of what a row depends on besides its head and seed: also all that was tried."""
         tuned = self.tuned_in(world)
         tried = [setting.key for setting in settings_of(tuned, method)]
-        own = self.trial_definition(world, method)
-        return digest_of([own, self.trial_definition(tuned, method), tried])
+        own = [self.trial_definition(world, method), self.trial_definition(tuned, method), tried]
+        return digest_of(own if tuned.tuning_seeds == 1 else [*own, tuned.tuning_seeds])
 
 
 def settings_of(world: World, method: Method) -> tuple[Setting, ...]:

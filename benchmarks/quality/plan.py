@@ -12,7 +12,7 @@ from methods import Method
 from rows import Row, row_id
 from selection import Entry
 from store import Store
-from tuning import Trial, choose
+from tuning import Trial, choose, together
 from work import Done, Work
 from worlds import World
 
@@ -60,6 +60,11 @@ class _Rows:
         return self.world.name, self.method.name, "", self.seed
 
 
+def tuning_seeds(world: World) -> range:
+    """The seeds at which settings are tried."""
+    return range(FIRST_SEED, FIRST_SEED + world.tuning_seeds)
+
+
 class Plan:
     """Units of a grid that are still to be done, in an order that reads data once. Final.
 
@@ -72,7 +77,8 @@ class Plan:
         self.failed: list[str] = []
         slots = [own for entry in entries for own in self._slots_of(entry)]
         self._slots = list({own.name: own for own in slots}.values())
-        self._at_first_seed = {own.name[:2] for own in slots if own.name[2:] == ("", FIRST_SEED)}
+        rows = (own for own in slots if isinstance(own, _Rows))
+        self._awaited = {(own.world.name, own.method.name, own.seed) for own in rows}
 
     def _slots_of(self, entry: Entry) -> Iterable[Unit | _Rows]:
         """Trials that are missing, then rows that are, seed by seed."""
@@ -91,9 +97,10 @@ class Plan:
 
     def _untried(self, world: World, method: Method) -> list[Unit]:
         return [
-            Unit(world, method, setting, FIRST_SEED)
+            Unit(world, method, setting, seed)
             for setting in settings_of(world, method)
-            if self._store.trial(world, method.name, setting) is None
+            for seed in tuning_seeds(world)
+            if self._store.trial(world, method.name, setting, seed) is None
         ]
 
     def _missing(self, world: World, method: Method, seed: int) -> list[str]:
@@ -143,17 +150,22 @@ class Plan:
         return [unit for unit in units if unit.heads]
 
     def trials(self, world: World, method: Method) -> list[Trial] | None:
-        """Everything that the method tried for this world; None where something is missing."""
-        tuned_in = self._catalogue.tuned_in(world)
-        settings = settings_of(tuned_in, method)
-        found = [self._store.trial(tuned_in, method.name, setting) for setting in settings]
-        trials = [trial for trial in found if trial is not None]
-        return trials if len(trials) == len(settings) else None
+        """All that the method tried for this world, one a setting; None where one is missing."""
+        tuned_in, tried = self._catalogue.tuned_in(world), []
+        seeds = tuning_seeds(tuned_in)
+        for setting in settings_of(tuned_in, method):
+            found = [self._store.trial(tuned_in, method.name, setting, seed) for seed in seeds]
+            trials = [trial for trial in found if trial is not None]
+            if len(trials) < len(seeds):
+                return None
+            tried.append(together(trials))
+        return tried
 
     def work(self, unit: Unit) -> Work:
         """What a process is told to do; bodies are kept where rows wait for them."""
         scored = () if unit.heads else unit.method.heads
-        keep = not unit.heads and unit.name[:2] in self._at_first_seed
+        place = unit.world.name, unit.method.name, unit.seed
+        keep = not unit.heads and place in self._awaited
         return Work(unit.training, scored, unit.heads, self._store.bodies, keep)
 
     def took(self, unit: Unit, done: Done) -> None:

@@ -31,8 +31,8 @@ class Line(Protocol):
 
 
 T = TypeVar("T", Row, Trial)
-Key = tuple[str, str]
-"""A method, and the setting that was tried."""
+Key = tuple[str, str, int]
+"""A method, the setting that was tried, and the seed."""
 
 
 class Store:
@@ -62,15 +62,15 @@ class Store:
         return self._rows[world]
 
     def trials(self, world: str) -> dict[Key, Trial]:
-        """Trials of a world by method and setting."""
+        """Trials of a world by method, setting and seed."""
         if world not in self._trials:
             read = self._current(self.trial_file(world), Trial.of_json, self._trial_counts)
-            self._trials[world] = {(t.method, t.setting.key): t for t in read}
+            self._trials[world] = {(t.method, t.setting.key, t.seed): t for t in read}
         return self._trials[world]
 
-    def trial(self, world: World, method: str, setting: Setting) -> Trial | None:
+    def trial(self, world: World, method: str, setting: Setting, seed: int) -> Trial | None:
         """One trial, where it is there with all heads that the method has now."""
-        found = self.trials(world.name).get((method, setting.key))
+        found = self.trials(world.name).get((method, setting.key, seed))
         heads = self._catalogue.methods[method].heads
         return found if found is not None and set(heads) <= set(found.validation) else None
 
@@ -81,7 +81,7 @@ class Store:
 
     def add_trial(self, trial: Trial) -> None:
         """Write a trial down."""
-        self.trials(trial.world)[trial.method, trial.setting.key] = trial
+        self.trials(trial.world)[trial.method, trial.setting.key, trial.seed] = trial
         append(self.trial_file(trial.world), trial)
 
     def row_file(self, world: str) -> Path:

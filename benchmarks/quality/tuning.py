@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from definitions import Setting
@@ -49,6 +49,14 @@ class Trial:
         scores: Mapping[str, float | None] = read["validation"]
         read["validation"] = {h: NAN if score is None else score for h, score in scores.items()}
         return Trial(**read)
+
+
+def together(trials: Sequence[Trial]) -> Trial:
+    """One setting tried at several seeds, as one: mean scores, NaN where one of them is."""
+    first = trials[0]
+    mean = {h: sum(t.validation[h] for t in trials) / len(trials) for h in first.validation}
+    diverged, seconds = any(t.diverged for t in trials), sum(t.seconds for t in trials)
+    return replace(first, validation=mean, diverged=diverged, seconds=seconds)
 
 
 def choose(trials: Sequence[Trial], head: str) -> Setting:

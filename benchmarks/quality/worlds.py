@@ -17,7 +17,8 @@ class World:
     ``rates``: learning rates, ascending; methods with a parameter of their own try every second one
     with two values of it, so that all try as many settings. ``severity``: what is swept, and how
     far it is turned. ``tuned_in``: the world of the same family whose chosen settings are taken
-    over by every method ("" chooses in this one).
+    over by every method ("" chooses in this one). ``tuning_seeds``: settings are chosen by their
+    mean validation score over so many of the first seeds; one where a training takes long.
     """
 
     name: str
@@ -27,3 +28,4 @@ class World:
     rates: tuple[float, ...]
     severity: tuple[str, float] | None = None
     tuned_in: str = ""
+    tuning_seeds: int = 1

@@ -23,7 +23,7 @@ from methods import Method
 from rows import NAN, Row
 from selection import Entry, resolved
 from store import Store, append, whole_lines
-from tuning import Trial, choose
+from tuning import Trial, choose, together
 
 from concilium.data.dataset import Dataset
 from concilium.foundation.named_tensors import NamedTensors
@@ -93,6 +93,30 @@ def test_equal_and_undefined_scores_leave_the_first_setting() -> None:
     assert choose([trial(0.1, 0.5), trial(0.3, 0.5)], "none").rate == 0.1
     assert choose([trial(0.1, NAN), trial(0.3, NAN)], "none").rate == 0.1
     assert choose([trial(0.1, NAN), trial(0.3, 0.1)], "none").rate == 0.3
+
+
+def test_a_setting_is_worth_its_mean_score_over_the_tuning_seeds() -> None:
+    both = together([trial(0.1, 0.5, 0.2), trial(0.1, 0.9, NAN)])
+    assert both.validation["none"] == pytest.approx(0.7)
+    assert math.isnan(both.validation["newton"])  # it diverged at one of them
+    assert (both.setting, both.seconds) == (Setting(0.1), 2.0)
+
+
+def test_settings_are_tried_at_every_tuning_seed_and_chosen_by_the_mean(
+    data: Path, tmp_path: Path
+) -> None:
+    known = tiny.catalogue(tiny.world(data, tuning_seeds=2), "fedavg")
+    assert tiny.run(known, tmp_path) == 0
+    tried = read_trials(tmp_path)
+    assert sorted((own.rate, own.seed) for own in tried) == [(0.1, 0), (0.1, 1), (3.0, 0), (3.0, 1)]
+    means = {
+        rate: np.mean([own.validation["none"] for own in tried if own.rate == rate])
+        for rate in tiny.RATES
+    }
+    (row,) = tiny.rows(tmp_path)
+    assert row.rate == max(means, key=means.__getitem__)
+    assert row.num_trials == 2
+    assert [own["validation"] for own in row.trials] == pytest.approx(list(means.values()))
 
 
 def test_test_labels_have_no_say_in_a_choice(tmp_path: Path, out: Path) -> None:

@@ -62,9 +62,8 @@ class FedCm(Algorithm):
     def check(self, optimizer: OptimizerSettings) -> None:
         if optimizer.name != "sgd" or optimizer.momentum:
             what = "fedcm needs plain SGD: the momentum is the one that all clients share"
-            raise InputError(
-                Problem("", what, 'set optimizer = "sgd" and momentum = 0 in [training]')
-            )
+            remedy = 'set optimizer = "sgd" and momentum = 0 in [training], or take "fedavg"'
+            raise InputError(Problem("", what, remedy))
 
     def broadcast(self, server: ServerState) -> Broadcast:
         return replace(super().broadcast(server), extras=server.extras)

@@ -1,4 +1,4 @@
-"""``concilium demo``: five phantom hospitals, in about a minute, without a download."""
+"""``concilium demo``: five phantom hospitals, in two minutes, without a download."""
 
 from __future__ import annotations
 

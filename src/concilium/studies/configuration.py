@@ -188,9 +188,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     "classic_softmax": {"loss": "softmax"},
     "fedavg": {"loss": "bce"},
     "fedbn": {"loss": "bce", "sharing": "all_but_normalisation"},
-    "concilium": {"loss": "balanced_bce", "weighting": "by_known_entries", "head": "newton"},
+    "concilium": {
+        "loss": "positive_weighted",
+        "algorithm": "fedcm",
+        "weighting": "by_known_entries",
+        "head": "newton",
+    },
     "pooled": {"trains": "pooled", "loss": "bce"},
-    "pooled_exact": {"trains": "pooled", "loss": "balanced_bce", "head": "newton"},
+    "pooled_exact": {"trains": "pooled", "loss": "positive_weighted", "head": "newton"},
 }
 
 

@@ -281,9 +281,9 @@ RULES = (
     Rule("specialist", "exact_head", _specialist),
     Rule("partial_annotation", "evidence_rows", _partial_annotation),
     Rule("coupling", "decoupled", _coupling),
-    Rule("images", "server_momentum", _images),
+    Rule("images", "shared_momentum", _images),
     Rule("few_rounds", "more_rounds", _few_rounds),
-    Rule("few_steps", "server_momentum", _few_steps),
+    Rule("few_steps", "shared_momentum", _few_steps),
     Rule("prevalence", "as_it_is", _prevalence),
     Rule("large_update", "half_the_bytes", _large_update),
 )
