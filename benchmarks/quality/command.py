@@ -32,11 +32,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rows import Row, row_id
 from schedule import Told, run
 from selection import Entry, everything, resolved
-from store import Store, locked
+from store import Store
 from worlds import World
 
 from concilium.cli.places import cache_folder
 from concilium.foundation.errors import ConciliumError, InputError, Problem
+from concilium.foundation.files import locked
 from concilium.studies import assembly
 from concilium.studies.configuration import MethodSettings
 
@@ -202,14 +203,16 @@ def listed(entries: Sequence[Entry], catalogue: Catalogue, store: Store) -> Iter
 def _run(
     entries: Sequence[Entry], catalogue: Catalogue, store: Store, out: Path, workers: int
 ) -> int:
-    with locked(out):
+    another = InputError(f"{out}: another process is writing results there")
+    with locked(out, another):
+        # What a run left that ended early may be of older code.
+        shutil.rmtree(store.bodies, ignore_errors=True)
         plan = Plan(entries, catalogue, store)
         with progress(plan) as told:
             run(plan, cache_folder(), workers, told)
         for failure in (*plan.failed, *(f"not run: {name}" for name in plan.unfinished())):
             tell(failure)
-        if not plan.failed:
-            shutil.rmtree(store.bodies, ignore_errors=True)
+        shutil.rmtree(store.bodies, ignore_errors=True)
     tell(f"{len(rows_of(entries, store))} rows in {out}; python benchmarks/quality --tables")
     return 1 if plan.failed else 0
 

@@ -16,6 +16,8 @@ from concilium.studies.columns import Better
 from concilium.studies.comparison import UNDEFINED, Measured
 
 DEFAULT, BASELINE = Model("concilium", "newton"), Model("fedavg_bce", "none")
+SAME_HEAD = Model(BASELINE.method, DEFAULT.head)
+"""The baseline with the default's head: what is better than this is not the head's doing."""
 TITLES: dict[Verdict, str] = {
     "better": "What got better",
     "worse": "What got worse",

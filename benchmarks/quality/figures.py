@@ -10,8 +10,7 @@ import answers
 import numpy as np
 import world_figures
 from cast import Cast, Picture, curve_of, identifier
-from comparisons import BASELINE, DEFAULT
-from evidence import Evidence, Model, Values
+from evidence import Evidence, Values
 from labels_needed import LABELLED
 from model_charts import rank_chart
 from paired import relative_to_pooled
@@ -29,15 +28,9 @@ SWEPT = ("set_recall", "rare_ap", "map", "auroc", "false_coupling")
 LEARNT = ("auroc", "map", "rare_ap", "missed_second")
 
 
-def write(
-    rows: Iterable[Row],
-    out: Path,
-    default: str = DEFAULT.method,
-    head: str = DEFAULT.head,
-    baseline: str = BASELINE.method,
-) -> tuple[Path, ...]:
+def write(rows: Iterable[Row], out: Path) -> tuple[Path, ...]:
     """Write OUT/figures/*.svg, on white, and give their paths."""
-    cast = Cast(Evidence.of(rows), Model(default, head), Model(baseline, "none"))
+    cast = Cast(Evidence.of(rows))
     paths = []
     for picture in pictures(cast):
         path = out / "figures" / f"{file_name(picture.name)}.svg"

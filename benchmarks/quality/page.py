@@ -17,7 +17,7 @@ import labels_needed
 import tables
 import world_tables
 from cast import Cast, Picture
-from comparisons import BASELINE, DEFAULT
+from comparisons import SAME_HEAD
 from evidence import Evidence, Model
 from figures import pictures
 from rows import Row
@@ -57,15 +57,9 @@ LIMITS = (
 )
 
 
-def write(
-    rows: Iterable[Row],
-    out: Path,
-    default: str = DEFAULT.method,
-    head: str = DEFAULT.head,
-    baseline: str = BASELINE.method,
-) -> Path:
+def write(rows: Iterable[Row], out: Path) -> Path:
     """Write OUT/index.html, whole or not at all; the same rows give the same bytes."""
-    cast = Cast(Evidence.of(rows), Model(default, head), Model(baseline, "none"))
+    cast = Cast(Evidence.of(rows))
     path = out / "index.html"
     write_atomically(path, page(cast).encode())
     return path
@@ -100,11 +94,12 @@ def page(cast: Cast) -> str:
 
 def _summary(cast: Cast, _: Sequence[Picture]) -> Html:
     evidence = cast.evidence
-    found = comparisons.compared(evidence, cast.default, cast.baseline)
-    sentences = [
-        *_of_pooled(cast),
-        comparisons.said(found, cast.default, cast.baseline),
-        *comparisons.in_sentences(found),
+    sentences = _of_pooled(cast)
+    for other in (SAME_HEAD, cast.baseline):
+        found = comparisons.compared(evidence, cast.default, other)
+        sentences.append(comparisons.said(found, cast.default, other))
+        sentences += comparisons.in_sentences(found)
+    sentences += [
         *answers.erases(evidence, cast.baseline, MOST_NAMED),
     ]
     return section("summary", "In short", items(sentences), items(tables.coverage(evidence)))
@@ -130,11 +125,12 @@ def _of_pooled(cast: Cast) -> list[str]:
 
 
 def _regressions(cast: Cast, _: Sequence[Picture]) -> Html:
-    sentences, made = tables.regressions(cast.evidence, cast.default, cast.baseline)
-    title = (
-        f"What got better and what got worse: {cast.default.title} against {cast.baseline.title}"
-    )
-    return section("regressions", title, items(sentences), *map(as_html, made))
+    parts: list[Html] = []
+    for other in (SAME_HEAD, cast.baseline):
+        sentences, made = tables.regressions(cast.evidence, cast.default, other)
+        parts += [element("h3", f"{cast.default.title} against {other.title}"), items(sentences)]
+        parts += map(as_html, made)
+    return section("regressions", "What got better and what got worse", *parts)
 
 
 def _erasure(cast: Cast, drawn: Sequence[Picture]) -> Html:

@@ -6,10 +6,8 @@ same name, and a line of another definition of its world or method counts as not
 
 from __future__ import annotations
 
-import fcntl
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -18,8 +16,6 @@ from methods import Method
 from rows import Row
 from tuning import Trial
 from worlds import World
-
-from concilium.foundation.errors import InputError
 
 
 class Line(Protocol):
@@ -139,15 +135,3 @@ def append(path: Path, line: Line) -> None:
         file.write(line.to_json().encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder of results for this process. Raises InputError where another one holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"{folder}: another process is writing results there") from None
-        yield

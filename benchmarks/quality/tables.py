@@ -9,7 +9,7 @@ import answers
 import comparisons
 import labels_needed
 import world_tables
-from comparisons import BASELINE, DEFAULT
+from comparisons import BASELINE, DEFAULT, SAME_HEAD
 from evidence import Evidence, Model
 from rows import Row
 from sweeps import Sweep, sweeps_of
@@ -20,34 +20,24 @@ from concilium.foundation.files import write_atomically
 MOST_NAMED = 12  # models whose missing seeds are named one by one above the tables
 
 
-def write(
-    rows: Iterable[Row],
-    out: Path,
-    default: str = DEFAULT.method,
-    head: str = DEFAULT.head,
-    baseline: str = BASELINE.method,
-) -> Path:
-    """Write OUT/results.md and OUT/lines.md; the order of rows changes nothing.
-
-    ``default`` with its exact ``head`` is set beside the bare ``baseline``.
-    """
+def write(rows: Iterable[Row], out: Path) -> Path:
+    """Write OUT/results.md and OUT/lines.md; the order of rows changes nothing."""
     evidence = Evidence.of(rows)
     path = out / "results.md"
-    text = document(evidence, Model(default, head), Model(baseline, "none"))
+    text = document(evidence)
     write_atomically(path, text.encode())
     write_atomically(out / world_tables.LINES, lines(evidence).encode())
     return path
 
 
-def document(evidence: Evidence, default: Model, baseline: Model) -> str:
+def document(evidence: Evidence, default: Model = DEFAULT, baseline: Model = BASELINE) -> str:
     """The text of results.md."""
-    sentences, better_and_worse = regressions(evidence, default, baseline)
-    parts = [
-        "# Results of the quality benchmark\n",
-        _items(coverage(evidence)),
-        f"## {default.title} against {baseline.title}\n",
-        _items(sentences),
-        *_markdown(better_and_worse),
+    parts = ["# Results of the quality benchmark\n", _items(coverage(evidence))]
+    for other in (SAME_HEAD, baseline):
+        sentences, better_and_worse = regressions(evidence, default, other)
+        parts += [f"## {default.title} against {other.title}\n", _items(sentences)]
+        parts += _markdown(better_and_worse)
+    parts += [
         "## The questions\n",
         _items(answers.erases(evidence, baseline)),
         *_markdown(questions(evidence, default, baseline)),

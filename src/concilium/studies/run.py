@@ -10,10 +10,8 @@ RUN/results.json               all results together
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +21,7 @@ import torch
 
 from concilium.data.dataset import Dataset
 from concilium.foundation.errors import DataError, InputError, Problem, StudyError
-from concilium.foundation.files import plain, write_atomically, write_json
+from concilium.foundation.files import locked, plain, write_atomically, write_json
 from concilium.orchestration.checkpoints import environment
 from concilium.orchestration.observers import Event, Observer
 from concilium.studies import assembly, hospitals
@@ -69,7 +67,7 @@ def run_study(
     jobs = jobs_of(study)
     workplace = Workplace(study, dataset, run)
     divided = [(job, workplace.division(job)) for job in one_each_division(study)]
-    with locked(run):
+    with locked(run, _held_by_another(run)):
         _open_folder(study, text, run, resume)
         write_json(run / "data.json", description)
         for job, division in divided:
@@ -178,17 +176,9 @@ def division_folder(run: Path, job: Job) -> Path:
     return run / "splits" / f"seed-{job.seed}-fold-{job.fold}"
 
 
-@contextmanager
-def locked(run: Path) -> Iterator[None]:
-    """Hold a run folder for this process alone. Raises StudyError where another one holds it."""
-    run.mkdir(parents=True, exist_ok=True)
-    with (run / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            what = "another process is running this study"
-            raise StudyError(Problem(str(run), what, "wait for it, or use another --out")) from None
-        yield
+def _held_by_another(run: Path) -> StudyError:
+    what = "another process is running this study"
+    return StudyError(Problem(str(run), what, "wait for it, or use another --out"))
 
 
 def _check_folder(study: Study, run: Path, resume: bool) -> None:
