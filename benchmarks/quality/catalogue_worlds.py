@@ -12,6 +12,8 @@ RARE = ("Hernia", "Fibrosis", "Pneumonia")
 RARE_PAIR = ("Mass", "Pneumothorax")
 PAIRS = [["Effusion", "Infiltration"], ["Atelectasis", "Nodule"], ["Mass", "Consolidation"]]
 """Findings that are coupled at one hospital each where co-occurrence is skewed."""
+EVERYBODY: Plain = {"participation": 1.0, "rounds": 20}
+"""How some few hospitals train on features."""
 TUNING_SEEDS = 3
 """Where trainings are short: one seed's validation exams are too few to choose by."""
 FEATURE_RATES = (0.03, 0.1, 0.3, 1.0)
@@ -33,6 +35,16 @@ def _specialists(
         for labels, home in zip(findings, homes, strict=True)
     ]
     return _named("specialist", specialists=own, of=of)
+
+
+def _partial(labels: int) -> dict[str, Any]:
+    of = _named("dirichlet", alpha=1.0)
+    return _named("partial_annotation", labels_per_hospital=labels, of=of)
+
+
+def _coupled(strength: float) -> dict[str, Any]:
+    """Three pairs of findings, each at one hospital."""
+    return _named("coupling_skew", pairs=PAIRS, strength=strength)
 
 
 # Frozen features -------------------------------------------------------------------------------
@@ -167,11 +179,10 @@ FEATURES = [
     _features(
         "features-coupling-1",
         "frozen features, 6 hospitals, three pairs coupled at one hospital each",
-        _named("coupling_skew", pairs=PAIRS, strength=1.0),
+        _coupled(1.0),
         hospitals=6,
-        participation=1.0,
-        rounds=20,
         severity=("coupling strength", 1.0),
+        **EVERYBODY,
     ),
     *(
         _swept(
@@ -180,21 +191,19 @@ FEATURES = [
             f"the same, coupling at strength {value:g}",
             "coupling strength",
             value,
-            partitioner=_named("coupling_skew", pairs=PAIRS, strength=value),
+            partitioner=_coupled(value),
             hospitals=6,
-            participation=1.0,
-            rounds=20,
+            **EVERYBODY,
         )
         for value in (0.0, 0.5)
     ),
     _features(
         "features-partial-5",
         "frozen features, 8 hospitals annotate 5 of 14 labels each",
-        _named("partial_annotation", labels_per_hospital=5, of=_named("dirichlet", alpha=1.0)),
+        _partial(5),
         hospitals=8,
-        participation=1.0,
-        rounds=20,
         severity=("labels annotated", 5),
+        **EVERYBODY,
     ),
     *(
         _swept(
@@ -203,14 +212,9 @@ FEATURES = [
             f"the same, {value} of 14 labels each",
             "labels annotated",
             value,
-            partitioner=_named(
-                "partial_annotation",
-                labels_per_hospital=value,
-                of=_named("dirichlet", alpha=1.0),
-            ),
+            partitioner=_partial(value),
             hospitals=8,
-            participation=1.0,
-            rounds=20,
+            **EVERYBODY,
         )
         for value in (3, 8, 14)
     ),
@@ -278,11 +282,6 @@ def _rare_ones(hospitals: int, concentration: float = 1.0) -> dict[str, Any]:
     return _specialists([["Hernia"], list(RARE_PAIR)], hospitals, 1, concentration, of)
 
 
-def _partial(labels: int) -> dict[str, Any]:
-    of = _named("dirichlet", alpha=1.0)
-    return _named("partial_annotation", labels_per_hospital=labels, of=of)
-
-
 PHANTOM = [
     _phantom("phantom-5", "phantoms, 5 hospitals, a specialist", _rare_ones(5)),
     _phantom(
@@ -337,7 +336,7 @@ PHANTOM = [
     _phantom(
         "phantom-coupling",
         "phantoms, 6 hospitals, three pairs coupled at one hospital each",
-        _named("coupling_skew", pairs=PAIRS, strength=1.0),
+        _coupled(1.0),
         hospitals=6,
         severity=("coupling strength", 1.0),
     ),
