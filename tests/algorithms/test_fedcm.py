@@ -5,17 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from concilium.algorithms.fedavg import FedAvg
 from concilium.algorithms.fedcm import FedCm
+from concilium.federation.messages import Update
 from concilium.federation.sharing import travelling
+from concilium.federation.states import ServerState
 from concilium.foundation.errors import InputError
+from concilium.foundation.named_tensors import NamedTensors
 from concilium.training.local import LocalTraining
 from concilium.training.optimizers import OptimizerSettings
 from tests.algorithms.quadratics import FLAT_AND_STEEP, Quadratic, Run, apart, minimum
 from tests.algorithms.test_fedavg import one_round
 from tests.worlds import hospital_parts, linear_network, runtime
 
+SGD_RATE = 0.1  # of the quadratics
 CLIENTS = (
     Quadratic((1.0,), (2.0,), steps=2),
     Quadratic((3.0,), (-1.0,), steps=4),
@@ -58,6 +63,32 @@ def test_algorithm_1_by_hand() -> None:
         run.round(cohort)
         assert float(run.model) == pytest.approx(x, rel=1e-5)
         assert float(run.server.extras["w"]) == pytest.approx(direction, rel=1e-5)
+
+
+def test_the_direction_weighs_hospitals_as_the_delta_does() -> None:
+    """Images 4, 1 and 5; the third has taken no step, and its weight must not dilute Δ."""
+    clients = [replace(CLIENTS[0], num_images=4), CLIENTS[1], replace(CLIENTS[2], num_images=5)]
+    clients[2] = replace(clients[2], steps=0)
+    run = Run(FedCm(alpha=0.5), clients, start=(1.0,))
+    run.round()
+    eta, way, path = SGD_RATE, 0.0, 0.0
+    for client in clients:
+        y = 1.0
+        for _ in range(client.steps):
+            y -= eta * 0.5 * client.curvature[0] * (y - client.optimum[0])
+        way += client.num_images * (1.0 - y)
+        path += client.num_images * client.steps * eta
+    assert float(run.server.extras["w"]) == pytest.approx(way / path, rel=1e-5)
+
+
+def test_a_row_that_nobody_in_the_cohort_knows_keeps_its_direction() -> None:
+    """Weights by row: the second row has none in the second round."""
+    algorithm, model = FedCm(), NamedTensors({"w": torch.zeros(2)})
+    server = ServerState(1, model, 1, extras=NamedTensors({"w": torch.tensor([3.0, 4.0])}))
+    weight = NamedTensors({"w": torch.tensor([2.0, 0.0])})
+    delta = NamedTensors({"w": torch.tensor([-1.0, 0.0])})  # weighted: 2 × −0.5
+    total = Update(delta, weight, weight * 0.1)
+    assert algorithm.server_update(server, total).extras["w"].tolist() == pytest.approx([5.0, 4.0])
 
 
 def test_with_equal_steps_the_direction_is_a_moving_average_of_gradients() -> None:
