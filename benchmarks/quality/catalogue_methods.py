@@ -36,6 +36,13 @@ LINES = _all(
         "all exams in one place, balanced BCE",
         {"trains": "pooled", "loss": "balanced_bce"},
     ),
+    Method(
+        "pooled_positive_weighted",
+        "all exams in one place, concilium's loss",
+        {"trains": "pooled", "loss": "positive_weighted"},
+        "loss.tau",
+        (0.5, 1.0),
+    ),
     Method("softmax", "FedAvg, one softmax over findings", _loss("softmax"), heads=("none",)),
     Method(
         "pooled_softmax",

@@ -13,9 +13,11 @@ from selection import Entry
 
 CATALOGUE = Catalogue(WORLDS, METHODS)
 
-LINES = ("local_only", "pooled_bce", "pooled_balanced", "softmax", "fedavg_bce", "concilium")
+POOLED = ("pooled_bce", "pooled_balanced", "pooled_positive_weighted")
+"""The upper lines: the same in every world, so that "of pooled" means the same in a sweep."""
+LINES = ("local_only", *POOLED, "softmax", "fedavg_bce", "concilium")
 """What every world is measured with."""
-THREE = ("pooled_bce", "fedavg_bce", "concilium")
+THREE = (*POOLED, "fedavg_bce", "concilium")
 EVERYTHING = tuple(
     name
     for name in METHODS

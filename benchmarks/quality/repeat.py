@@ -16,7 +16,11 @@ from work import Work, do, prepare_process
 
 from concilium.foundation.errors import InputError
 
-COMPARED = ("validation", "measures", "by_label", "by_hospital")
+COMPARED = (
+    *("validation", "measures", "by_label", "by_hospital", "head_report"),
+    *("kept_round", "curve", "bytes_up", "bytes_down"),
+)
+"""All that a training gives but its seconds."""
 
 
 def find(folder: Path, name: str) -> Row:
@@ -88,6 +92,8 @@ def differences(then: Any, now: Any, place: str = "") -> list[str]:
             for found in differences(then.get(key), now.get(key), f"{place}.{key}".lstrip("."))
         ]
     both = (then, now)
+    if all(isinstance(own, list | tuple) for own in both):
+        return differences(dict(enumerate(then)), dict(enumerate(now)), place)
     if all(isinstance(own, float) and math.isnan(own) for own in both) or then == now:
         return []
     return [place]

@@ -396,7 +396,9 @@ def test_a_row_is_repeated_from_its_line_bit_for_bit(
     assert said.count(row.model) == 2 and "the same, bit for bit" in said
 
 
-@pytest.mark.parametrize("what", ["model", "measure", "rate", "seed", "label"])
+@pytest.mark.parametrize(
+    "what", ["model", "measure", "rate", "seed", "label", "bytes", "round", "curve"]
+)
 def test_a_line_that_was_tampered_with_is_not_repeated(
     what: str, known: Catalogue, out: Path, tmp_path: Path
 ) -> None:
@@ -404,6 +406,9 @@ def test_a_line_that_was_tampered_with_is_not_repeated(
     changes: dict[str, Any] = {
         "model": {"model": "0" * 64},
         "measure": {"measures": {**row.measures, "map": row.measures["map"] + 1e-12}},
+        "bytes": {"bytes_up": row.bytes_up + 1},
+        "round": {"kept_round": row.kept_round + 1},
+        "curve": {"curve": ({**row.curve[0], "validation_score": 0.5}, *row.curve[1:])},
         "rate": {"rate": 0.2},
         "seed": {"seed": 7},
         "label": {"by_label": {**row.by_label, "Mass": {**row.by_label["Mass"], "auroc": 0.9}}},
