@@ -1,4 +1,4 @@
-"""``concilium demo``: five phantom hospitals, in two minutes, without a download."""
+"""``concilium demo``: five phantom hospitals, in three minutes, without a download."""
 
 from __future__ import annotations
 
