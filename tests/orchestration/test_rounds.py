@@ -10,10 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from concilium.algorithms.contract import LocalWork
 from concilium.algorithms.fedavg import FedAvg
+from concilium.federation.messages import Broadcast, Update
 from concilium.federation.sharing import travelling
-from concilium.federation.states import ServerState
+from concilium.federation.states import ClientState, ServerState
+from concilium.foundation.errors import InputError
+from concilium.foundation.named_tensors import NamedTensors
 from concilium.orchestration.checkpoints import Checkpoints, Progress
 from concilium.orchestration.observers import silent
 from concilium.orchestration.rounds import Schedule, run_rounds
@@ -26,7 +31,7 @@ from concilium.training.optimizers import OptimizerSettings
 from concilium.weightings.by_images import ByImages
 from concilium.weightings.contract import Weighting
 from concilium.weightings.equal import Equal
-from tests.worlds import exams, hospital_parts, linear_network, runtime
+from tests.worlds import exams, full_batch_step, hospital_parts, linear_network, runtime
 
 PARTS = hospital_parts((60, 40, 50))
 NAN = math.nan
@@ -188,3 +193,71 @@ def test_two_hundred_hospitals_of_one_to_some_hundred_images_learn(
     asked = [int(sizes[int(n[1:])]) for record in end.history for n in record["cohort"]]
     # E[size | drawn in proportion to size] is Σn²/Σn (223), drawn alike it is the mean (84).
     assert (np.mean(asked) > 150) == sampling.needs_sizes
+
+
+def test_without_decay_every_round_has_the_whole_rate_with_a_cosine_it_falls_to_almost_0() -> None:
+    assert [Schedule(4).pace(k) for k in range(4)] == [1.0] * 4
+    falling = [Schedule(4, decay="cosine").pace(k) for k in range(4)]
+    half = math.sqrt(0.5)
+    assert falling == pytest.approx([1, (1 + half) / 2, 0.5, (1 - half) / 2])
+
+
+def test_a_decay_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(InputError, match=r"decay.*cosine"):
+        Schedule(4, decay="cosinus")  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Watching(FedAvg):
+    """FedAvg that writes down the learning rate that it is told."""
+
+    rates: list[float] = field(default_factory=list)
+
+    def client_update(
+        self, broadcast: Broadcast, state: ClientState, work: LocalWork, weighting: Weighting
+    ) -> tuple[Update, ClientState]:
+        self.rates.append(work.optimizer.learning_rate)
+        return super().client_update(broadcast, state, work, weighting)
+
+
+def test_each_round_steps_at_its_own_rate_and_algorithms_are_told_it() -> None:
+    schedule, algorithm = Schedule(3, decay="cosine"), Watching()
+    own = runtime(PARTS, full_batch_step(0.2), algorithm=algorithm)
+    models = [start().server.model]
+
+    def keep(model: NamedTensors) -> dict[str, object]:
+        models.append(model)
+        return {}
+
+    run_rounds(start(), schedule, algorithm, own, keep, None, silent)
+    rates = [0.2 * schedule.pace(k) for k in range(3)]
+    assert algorithm.rates == pytest.approx([rate for rate in rates for _ in PARTS])
+    for k, rate in enumerate(rates):
+        progress = Progress(ServerState(0, models[k], len(PARTS)))
+        alone = runtime(PARTS, full_batch_step(rate))
+        end = run_rounds(progress, Schedule(1), FedAvg(), alone, lambda _: {}, None, silent)
+        for name, tensor in end.server.model.items():
+            torch.testing.assert_close(tensor, models[k + 1][name])
+
+
+def test_a_rate_that_falls_goes_on_falling_after_a_crash(tmp_path: Path) -> None:
+    schedule = Schedule(4, decay="cosine")
+
+    def run(progress: Progress, checkpoints: Checkpoints, crash_after: int = 9) -> Progress:
+        def inspect(model: NamedTensors) -> dict[str, object]:
+            nonlocal crash_after
+            crash_after -= 1
+            if not crash_after:
+                raise KeyboardInterrupt
+            return {}
+
+        own = runtime(PARTS)
+        return run_rounds(progress, schedule, FedAvg(), own, inspect, checkpoints, silent)
+
+    whole = run(start(), Checkpoints(tmp_path / "whole", "study"))
+    stopped = Checkpoints(tmp_path / "stopped", "study")
+    with pytest.raises(KeyboardInterrupt):
+        run(start(), stopped, crash_after=3)
+    found = stopped.load()
+    assert found is not None and found.server.round == 2
+    assert run(found, stopped).server.model.digest() == whole.server.model.digest()

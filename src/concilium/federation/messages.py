@@ -43,13 +43,15 @@ class Broadcast:
     """What the server sends to every client of a cohort.
 
     ``model`` are the tensors that travel; ``extras`` other tensors of the algorithm (a control
-    variate, say); ``label_statistics`` the federation's total, once it is known.
+    variate, say); ``label_statistics`` the federation's total, once it is known. Local steps are
+    ``pace`` > 0 times as long as the learning rate says.
     """
 
     round: int
     model: NamedTensors
     extras: NamedTensors = field(default_factory=lambda: NamedTensors({}))
     label_statistics: LabelStatistics | None = None
+    pace: float = 1.0
 
     def num_bytes(self) -> int:
         """Bytes of all tensors and counts, as they travel to one client."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from concilium.algorithms.contract import Algorithm
 from concilium.federation.messages import total
 from concilium.federation.running_total import Arithmetic
 from concilium.federation.states import ServerState
-from concilium.foundation.checks import at_least, fraction
+from concilium.foundation.checks import at_least, fraction, one_of
 from concilium.foundation.errors import DivergenceError
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.orchestration.checkpoints import Best, Checkpoints, Progress
@@ -23,6 +25,8 @@ from concilium.samplings.uniform import Uniform
 # best.
 Inspection = Callable[[NamedTensors], Record]
 
+Decay = Literal["none", "cosine"]
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -30,7 +34,9 @@ class Schedule:
 
     ``participation`` is the fraction of clients in a round; ``sampling`` says which they are, and
     ``seed`` draws them; ``evaluate_every`` looks after every so many rounds and after the last;
-    ``arithmetic`` adds the updates up.
+    ``arithmetic`` adds the updates up. ``decay`` says how the learning rate falls from round to
+    round: not at all, or along half a cosine (Loshchilov, Hutter: SGDR. ICLR 2017, arXiv
+    1608.03983, eq. 5 with one period and least rate 0).
     """
 
     rounds: int
@@ -40,11 +46,19 @@ class Schedule:
     seed: int = 0
     sampling: Sampling = field(default_factory=Uniform)
     arithmetic: Arithmetic = "float"
+    decay: Decay = "none"
 
     def __post_init__(self) -> None:
         at_least(0, rounds=self.rounds)
         at_least(1, evaluate_every=self.evaluate_every, checkpoint_every=self.checkpoint_every)
         fraction(participation=self.participation)
+        one_of(typing.get_args(Decay), decay=self.decay)
+
+    def pace(self, round_: int) -> float:
+        """How many times the learning rate a step of this round is, in (0, 1]; rounds from 0."""
+        if self.decay == "none":
+            return 1.0
+        return (1 + math.cos(math.pi * round_ / self.rounds)) / 2
 
     def cohort(self, runtime: Runtime, sizes: Mapping[str, int], round_: int) -> tuple[str, ...]:
         """The clients that take part in a round."""
@@ -92,7 +106,7 @@ def _one_round(
     inspect: Inspection,
 ) -> tuple[Progress, Record]:
     server = progress.server
-    broadcast = algorithm.broadcast(server)
+    broadcast = replace(algorithm.broadcast(server), pace=schedule.pace(server.round))
     asked = schedule.cohort(runtime, sizes, server.round)
     summed = total(runtime.train(broadcast, asked), asked, schedule.arithmetic)
     server = algorithm.server_update(server, summed)

@@ -56,7 +56,8 @@ class Answering(Generic[A]):
 class ClientWork:
     """One client's work in one round: the ``LocalWork`` that an algorithm sees.
 
-    ``private`` is what stays at home, as the last training left it.
+    ``private`` is what stays at home, as the last training left it; ``optimizer`` is that of this
+    round.
     """
 
     client: Client
@@ -65,6 +66,7 @@ class ClientWork:
     statistics: LabelStatistics
     federation: LabelStatistics
     private: NamedTensors
+    optimizer: OptimizerSettings
 
     @staticmethod
     def of(client: Client, broadcast: Broadcast) -> ClientWork:
@@ -72,11 +74,8 @@ class ClientWork:
         own = client.statistics()
         loss = client.loss_under(broadcast.label_statistics)
         federation = own if broadcast.label_statistics is None else broadcast.label_statistics
-        return ClientWork(client, broadcast.round, loss, own, federation, client.private)
-
-    @property
-    def optimizer(self) -> OptimizerSettings:
-        return self.client.training.optimizer
+        optimizer = client.training.optimizer.paced(broadcast.pace)
+        return ClientWork(client, broadcast.round, loss, own, federation, client.private, optimizer)
 
     def labels(self) -> Labels:
         return self.client.labels()
@@ -102,11 +101,9 @@ class ClientWork:
         return trained, done
 
     def _at(self, pace: float) -> Client:
-        """The client with so many times its learning rate."""
-        if pace == 1:
-            return self.client
-        optimizer = replace(self.optimizer, learning_rate=pace * self.optimizer.learning_rate)
-        return replace(self.client, training=replace(self.client.training, optimizer=optimizer))
+        """The client with so many times this round's learning rate."""
+        training = replace(self.client.training, optimizer=self.optimizer.paced(pace))
+        return replace(self.client, training=training)
 
     def _as_it_is_now(self) -> Client:
         """The client with what its last training left at home."""

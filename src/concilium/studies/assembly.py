@@ -258,6 +258,7 @@ def recipe_of(
             seed=derive_seed(seed, "cohorts"),
             sampling=make("samplings", own.sampling),
             arithmetic=own.sum,
+            decay=own.decay,
         ),
         own.keep if method.settings.shares == "all" else "last",
         method.head,

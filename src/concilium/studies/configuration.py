@@ -20,6 +20,7 @@ from concilium.federation.running_total import Arithmetic
 from concilium.federation.sharing import Sharing
 from concilium.foundation import components
 from concilium.joint.inference import PriorChoice
+from concilium.orchestration.rounds import Decay
 from concilium.training.local import Precision
 
 
@@ -114,10 +115,11 @@ class TrainingSettings(Settings):
     """``[training]``: the same for every method of the study.
 
     Several ``learning_rates`` are tried by EVERY method, which keeps the one with the best
-    validation score. ``participation`` is the fraction of hospitals in a round, ``sampling`` says
-    which they are. ``keep`` = "best" takes the round with the best validation score, "last" the
-    last one. ``runtime`` says how the hospitals of one job are run on this machine; ``precision``
-    is that of forward and backward passes; ``sum`` how the server adds updates up.
+    validation score; with ``decay`` = "cosine" they fall to about 0 over the rounds.
+    ``participation`` is the fraction of hospitals in a round, ``sampling`` says which they are.
+    ``keep`` = "best" takes the round with the best validation score, "last" the last one.
+    ``runtime`` says how the hospitals of one job are run on this machine; ``precision`` is that of
+    forward and backward passes; ``sum`` how the server adds updates up.
     """
 
     rounds: int = Field(20, ge=0)
@@ -132,6 +134,7 @@ class TrainingSettings(Settings):
     clip_norm: float = Field(0.0, ge=0)
     augmentation: dict[str, Any] = Field(default_factory=dict)
     keep: Literal["best", "last"] = "best"
+    decay: Decay = "none"
     evaluate_every: Count = 1
     checkpoint_every: Count = 1
     device: Literal["cpu", "cuda", "auto"] = "cpu"
@@ -227,13 +230,15 @@ class Study(Settings):
     def what_changes_results(self, without: Collection[str] = ()) -> dict[str, Any]:
         """All settings but title, workers, and a runtime that rounds as others do.
 
-        A split that holds nothing out, or has labels of all, does not say so: digests are then
-        those of studies from before either could be asked.
+        A split that holds nothing out or has labels of all, and a learning rate that stays, do not
+        say so: digests are then those of studies from before these could be asked.
         """
         values = self.model_dump(mode="json", exclude={"title", "workers", *without})
         for name in ("held_out", "labelled"):
             if getattr(self.split, name) == SplitSettings.model_fields[name].default:
                 del values["split"][name]
+        if self.training.decay == "none":
+            del values["training"]["decay"]
         runtime: Any = components.find("runtimes", self.training.runtime.name)
         if runtime.exact:
             del values["training"]["runtime"]

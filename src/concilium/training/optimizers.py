@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -148,6 +148,10 @@ class OptimizerSettings:
         positive(learning_rate=self.learning_rate)
         not_negative(weight_decay=self.weight_decay)
         fraction(momentum=self.momentum)
+
+    def paced(self, pace: float) -> OptimizerSettings:
+        """The same with ``pace`` > 0 times the learning rate."""
+        return replace(self, learning_rate=pace * self.learning_rate)
 
     def build(self, parameters: Iterable[Tensor]) -> Optimizer:
         """A fresh optimiser for these parameters."""
