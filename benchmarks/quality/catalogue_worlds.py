@@ -273,7 +273,7 @@ def _phantom(
             "min_positives": 5,
         },
     }
-    return World(name, "phantom", title, study, PIXEL_RATES, severity, tuned_in)
+    return World(name, "phantom", title, study, PIXEL_RATES, severity, tuned_in, own_exams=True)
 
 
 def _rare_ones(hospitals: int, concentration: float = 1.0) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class Catalogue:
     def trial_definition(self, world: World, method: Method) -> str:
         """Digest of what a trial depends on besides its setting and seed."""
         own = [world.study, method.settings, method.parameter, method.one_label_at_a_time]
-        return digest_of(own)
+        return digest_of([*own, world.study_at(FIRST_SEED)] if world.own_exams else own)
 
     def row_definition(self, world: World, method: Method) -> str:
         """Digest of what a row depends on besides its head and seed: also all that was tried."""

@@ -38,7 +38,8 @@ class Unit:
         """What is trained."""
         settings = with_value(self.method, self.setting.value)
         alone = self.method.one_label_at_a_time
-        return Training(self.world.study, settings, self.setting.rate, self.seed, alone)
+        study = self.world.study_at(self.seed)
+        return Training(study, settings, self.setting.rate, self.seed, alone)
 
     @property
     def name(self) -> tuple[str, str, str, int]:

@@ -72,7 +72,7 @@ def _check(row: Row, catalogue: Catalogue) -> None:
 def _again(row: Row, catalogue: Catalogue, cache: Path) -> dict[str, Any]:
     settings = {key: own for key, own in row.settings.items() if key != "head"}
     alone = catalogue.methods[row.method].one_label_at_a_time
-    study = catalogue.worlds[row.world].study
+    study = catalogue.worlds[row.world].study_at(row.seed)
     training = Training(study, settings, row.rate, row.seed, alone)
     with tempfile.TemporaryDirectory() as nothing:
         work = Work(training, (), (row.head,), Path(nothing))

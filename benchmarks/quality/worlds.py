@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 Plain = Mapping[str, Any]
 Family = Literal["features", "phantom", "radiographs", "tables"]
+FIRST_EXAMS = 1000
+"""Seed of the synthetic exams of seed 0: smaller ones are for development, never for results."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,9 @@ class World:
     far it is turned. ``tuned_in``: the world of the same family whose chosen settings are taken
     over by every method ("" chooses in this one). ``tuning_seeds``: settings are chosen by their
     mean validation score over so many of the first seeds; one where a training takes long.
+
+    ``own_exams``: the data are synthetic and each seed has exams of its own, so that seeds are
+    independent; elsewhere a seed is another split of the same exams.
     """
 
     name: str
@@ -29,3 +34,12 @@ class World:
     severity: tuple[str, float] | None = None
     tuned_in: str = ""
     tuning_seeds: int = 1
+    own_exams: bool = False
+
+    def study_at(self, seed: int) -> Plain:
+        """The study of one seed, with its exams."""
+        if not self.own_exams:
+            return self.study
+        data = self.study["data"]
+        source = {**data["source"], "seed": FIRST_EXAMS + seed}
+        return {**self.study, "data": {**data, "source": source}}
