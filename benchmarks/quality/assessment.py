@@ -12,6 +12,7 @@ from typing import Any
 
 import measures
 from bodies import METHOD, Bodies, Body, Place, Training, Workplace
+from fingerprint import CODE
 
 from concilium.federation.requests import EvaluationRequest
 from concilium.foundation.named_tensors import NamedTensors
@@ -115,11 +116,11 @@ def diverged(training: Training, head: str) -> Plain:
 
 
 def described(training: Training, head: str) -> dict[str, Any]:
-    """With what a trial was done."""
+    """With what a trial was done: its settings, the machine, and the code (``fingerprint``)."""
     study = training.as_study(head)
     return {
         "settings": study.methods[METHOD].model_dump(mode="json"),
-        "environment": {**environment(), **assembly.computing_of(study)},
+        "environment": {**environment(), **assembly.computing_of(study), "code": CODE},
         "study": study.digest(),
     }
 

@@ -98,7 +98,13 @@ ALGORITHMS = _all(
     Method("feddyn", "FedDyn", _with(algorithm="feddyn"), "algorithm.strength", (0.01, 0.1)),
     Method("fednova", "FedNova", _with(algorithm="fednova")),
     Method("fedavgm", "server momentum", _opt(optimizer="momentum"), "algorithm.beta1", (0.5, 0.8)),
-    Method("fedcm", "shared momentum", _with(algorithm="fedcm"), "algorithm.alpha", (0.1, 0.3)),
+    Method(
+        "fedcm",
+        "shared momentum",
+        _with(algorithm={"name": "fedcm", "alpha": 0.3}),
+        "algorithm.alpha",
+        (0.1, 0.3),
+    ),
     Method("fedadam", "FedAdam", _opt(), "algorithm.server_learning_rate", (0.003, 0.01)),
     Method(
         "fedharmony",
@@ -137,7 +143,7 @@ DECOUPLED = _all(
         "shared momentum, co-occurrence adjustment",
         {
             "loss": "cooccurrence_adjusted",
-            "algorithm": {"name": "fedcm"},
+            "algorithm": {"name": "fedcm", "alpha": 0.3},
             "weighting": "by_known_entries",
             "prior": "independent",
         },
@@ -172,7 +178,7 @@ RECIPE = _all(
         "concilium",
         {
             "loss": "positive_weighted",
-            "algorithm": {"name": "fedcm"},
+            "algorithm": {"name": "fedcm", "alpha": 0.3},
             "weighting": "by_known_entries",
         },
         "algorithm.alpha",

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evidence import Evidence, Model
-from paired import Paired, Verdict, paired
+from evidence import Evidence, Model, Values
+from paired import Paired, Verdict, counted, decided, divergences, paired
 from shown import JUDGED, SHOWN, written
 from table_forms import Table
 
 from concilium.reports.markup import number
 from concilium.studies.columns import Better
-from concilium.studies.comparison import UNDEFINED, Measured
+from concilium.studies.comparison import UNDEFINED
 
 DEFAULT, BASELINE = Model("concilium", "newton"), Model("fedavg_bce", "none")
 SAME_HEAD = Model(BASELINE.method, DEFAULT.head)
@@ -28,7 +28,10 @@ TITLES: dict[Verdict, str] = {
 
 @dataclass(frozen=True)
 class Compared:
-    """One number of two models in one world."""
+    """One number of two models in one world, which has ``num_seeds``.
+
+    The one that diverged at more seeds is the worse one.
+    """
 
     world: str
     what: str
@@ -37,23 +40,23 @@ class Compared:
     gap: Paired
     verdict: Verdict
     form: str
+    num_seeds: int
 
 
 def compared(
     evidence: Evidence, first: Model, second: Model, keys: Sequence[str] = JUDGED
 ) -> tuple[Compared, ...]:
     """Every number that both define in a shared seed, world by world."""
-    found = []
+    found, models = [], (first, second)
     for world in _shared(evidence, first, second):
+        num_seeds = len(evidence.seeds(world))
         for shown in (SHOWN[key] for key in keys):
-            gap = paired(*(shown.judged(evidence, world, model) for model in (first, second)))
-            if gap.num_pairs:
-                texts = [
-                    written(shown.measured(evidence, world, model), shown.form)
-                    for model in (first, second)
-                ]
-                verdict = gap.verdict(shown.better)
-                found.append(Compared(world, shown.title, *texts, gap, verdict, shown.form))
+            values = [shown.judged(evidence, world, model) for model in models]
+            gap, verdict = _judged(evidence, world, models, values, shown.better)
+            if verdict is not None:
+                texts = [shown.text(evidence, world, model) for model in models]
+                more = (gap, verdict, shown.form, num_seeds)
+                found.append(Compared(world, shown.title, texts[0], texts[1], *more))
     return tuple(found)
 
 
@@ -62,16 +65,37 @@ def compared_labels(
 ) -> tuple[Compared, ...]:
     """The same for one metric of each label."""
     better: Better = "lower" if metric == "false_coupling" else "higher"
-    found = []
+    found, models, form = [], (first, second), ".3f"
     for world in _shared(evidence, first, second):
-        labels = {k: None for row in evidence.runs(world, first).values() for k in row.by_label}
-        for label in labels:
-            values = [evidence.of_label(world, model, label, metric) for model in (first, second)]
-            gap = paired(*values)
-            if gap.num_pairs:
-                texts = [written(Measured.of(own.values()), ".3f") for own in values]
-                found.append(Compared(world, label, *texts, gap, gap.verdict(better), ".3f"))
+        for label in _labels(evidence, world, models):
+            values = [evidence.of_label(world, model, label, metric) for model in models]
+            gap, verdict = _judged(evidence, world, models, values, better)
+            if verdict is not None:
+                texts = [written(evidence.over_seeds(world, own), form) for own in values]
+                more = (gap, verdict, form, len(evidence.seeds(world)))
+                found.append(Compared(world, label, texts[0], texts[1], *more))
     return tuple(found)
+
+
+def _labels(evidence: Evidence, world: str, models: tuple[Model, Model]) -> tuple[str, ...]:
+    """The labels of any of their rows: one that diverged has none."""
+    rows = [row for model in models for row in evidence.runs(world, model).values()]
+    return tuple(dict.fromkeys(label for row in rows for label in row.by_label))
+
+
+def _judged(
+    evidence: Evidence,
+    world: str,
+    models: tuple[Model, Model],
+    values: Sequence[Values],
+    better: Better,
+) -> tuple[Paired, Verdict | None]:
+    """What differs, and what that says; None where no pair is defined and no divergence tells."""
+    first, second = values
+    gap = paired(first, second)
+    balance = divergences(evidence, world, models, (first, second))
+    says_something = gap.num_pairs > 0 or balance != 0
+    return gap, decided(gap, balance, better) if says_something else None
 
 
 def at_a_glance(found: Sequence[Compared], first: Model, second: Model) -> Table:
@@ -84,7 +108,8 @@ def at_a_glance(found: Sequence[Compared], first: Model, second: Model) -> Table
     ]
     caption = (
         f"{first.title} minus {second.title}, mean over paired seeds. ▲ better, ▼ worse: the 95 % "
-        "interval excludes 0. ·: it does not; ?: too few seeds for an interval."
+        "interval excludes 0, or the other diverged at more seeds. ·: it does not; ?: too few "
+        "seeds for an interval. (2 of 3): so many pairs of the seeds that were run."
     )
     return Table.of("Better and worse at a glance", ["world", *whats], rows, caption)
 
@@ -97,7 +122,7 @@ def tables(
     made = []
     for verdict, title in TITLES.items():
         own = [
-            [c.world, c.what, c.first, c.second, c.gap.text(c.form), _pairs(c.gap)]
+            [c.world, c.what, c.first, c.second, c.gap.text(c.form, c.num_seeds), _pairs(c.gap)]
             for c in found
             if c.verdict == verdict
         ]
@@ -140,7 +165,8 @@ def _glance(own: Compared | None) -> str:
     if own is None:
         return UNDEFINED
     sign = {"better": "▲", "worse": "▼", "tie": "·", "unknown": "?"}[own.verdict]
-    return f"{sign} {number(own.gap.mean, f'+{own.form}')}"
+    text = f"{sign} {number(own.gap.mean, f'+{own.form}')}"
+    return counted(text, own.gap.num_pairs, own.num_seeds)
 
 
 def _pairs(gap: Paired) -> str:

@@ -27,7 +27,10 @@ Plain = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Setting:
-    """What is tuned: the learning rate, and the method's parameter (None where it has none)."""
+    """What is tuned: the learning rate, and a value of what is tuned beside it.
+
+    That is the method's parameter (None where it has none), or a regime of the world.
+    """
 
     rate: float
     value: Any = None
@@ -65,9 +68,14 @@ class Catalogue:
 def settings_of(world: World, method: Method) -> tuple[Setting, ...]:
     """What a method tries in a world: as many settings for every method.
 
-    All rates, or every second one with each of two values of its parameter. Raises ValueError where
-    that is not as many.
+    All rates, each with every regime of the world. Where it has none: all rates, or every second
+    one with each of two values of the method's parameter; raises ValueError where that is not as
+    many.
     """
+    if world.regimes:
+        return tuple(
+            Setting(rate, dict(regime)) for rate in world.rates for regime in world.regimes
+        )
     if method.parameter:
         found = tuple(Setting(r, value) for r in world.rates[::2] for value in method.values)
     else:
@@ -76,6 +84,23 @@ def settings_of(world: World, method: Method) -> tuple[Setting, ...]:
         what = f"{method.name} would try {len(found)} settings in {world.name}"
         raise ValueError(f"{what}, others {len(world.rates)}: give it two values, an even world")
     return found
+
+
+def tuned(world: World, method: Method) -> str:
+    """What is tuned beside the rate: a dotted place in the method's table, "training", or ""."""
+    return "training" if world.regimes else method.parameter
+
+
+def study_of(world: World, setting: Setting, seed: int) -> Plain:
+    """The study that a setting is tried in."""
+    return world.study_at(seed, setting.value if world.regimes else None)
+
+
+def method_of(world: World, method: Method, setting: Setting) -> dict[str, Any]:
+    """The table of a method under a setting."""
+    return (
+        copy.deepcopy(dict(method.settings)) if world.regimes else with_value(method, setting.value)
+    )
 
 
 def with_value(method: Method, value: Any) -> dict[str, Any]:

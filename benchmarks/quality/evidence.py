@@ -102,7 +102,15 @@ class Evidence:
 
     def measured(self, world: str, model: Model, key: str) -> Measured:
         """Mean and spread over seeds of one measure."""
-        return Measured.of(self.values(world, model, key).values())
+        return self.over_seeds(world, self.values(world, model, key))
+
+    def over_seeds(self, world: str, values: Values) -> Measured:
+        """Mean and spread of values by seed; seeds of the world that they lack are undefined."""
+        return Measured.of(values.get(seed, NAN) for seed in self.seeds(world))
+
+    def diverged(self, world: str, model: Model) -> frozenset[int]:
+        """Seeds at which the training did not stay finite."""
+        return frozenset(seed for seed, row in self.runs(world, model).items() if row.diverged)
 
     def first(self, world: str) -> Row:
         """A row of a world, for what all its rows share."""
@@ -131,7 +139,7 @@ class Evidence:
             for model in self.models(world):
                 runs = self.runs(world, model)
                 missing = tuple(seed for seed in self.seeds(world) if seed not in runs)
-                diverged = tuple(sorted(seed for seed, row in runs.items() if row.diverged))
+                diverged = tuple(sorted(self.diverged(world, model)))
                 if missing or diverged:
                     found.append(Gap(world, model, missing, diverged))
         return tuple(found)
@@ -139,16 +147,16 @@ class Evidence:
     def chosen(self, world: str, models: Iterable[Model]) -> Model | None:
         """The model with the best mean validation score: test exams have no say. None of none.
 
-        One with more seeds goes before one with fewer, so that a lucky seed does not choose.
+        One with a score in more seeds goes before one with fewer, so that neither a lucky seed
+        chooses nor one in which the others diverged.
         """
         found = [model for model in models if self.runs(world, model)]
-        if not found:
-            return None
-        return max(found, key=lambda m: (len(self.runs(world, m)), self._validation(world, m)))
+        return max(found, key=lambda model: self._validation(world, model), default=None)
 
-    def _validation(self, world: str, model: Model) -> float:
+    def _validation(self, world: str, model: Model) -> tuple[int, float]:
+        """In how many seeds there is a score, and their mean."""
         scores = defined(row.validation for row in self.runs(world, model).values())
-        return math.fsum(scores) / len(scores) if scores else -math.inf
+        return len(scores), math.fsum(scores) / len(scores) if scores else -math.inf
 
     def pooled(self, world: str) -> Model | None:
         """The pooled model to which others are compared, chosen on validation; None without any."""

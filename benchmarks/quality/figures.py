@@ -8,6 +8,7 @@ from pathlib import Path
 
 import answers
 import numpy as np
+import rank_tables
 import world_figures
 from cast import Cast, Picture, curve_of, identifier
 from evidence import Evidence, Values
@@ -50,7 +51,7 @@ def pictures(cast: Cast) -> tuple[Picture, ...]:
     """Every figure that the rows have something to say in."""
     evidence = cast.evidence
     found = [_sweep(cast, sweep, place) for place, sweep in enumerate(sweeps_of(evidence))]
-    for head in answers.RANKED_HEADS:
+    for head in rank_tables.RANKED_HEADS:
         found.append(_ranks(cast, head))
     for world in evidence.worlds:
         found += [world_figures.rounds(cast, world), world_figures.trade_off(cast, world)]
@@ -105,7 +106,7 @@ def _values(cast: Cast, role: Role, world: str, key: str, of_pooled: bool) -> Va
 
 
 def _ranks(cast: Cast, head: str) -> Picture | None:
-    found = answers.ranked(cast.evidence, head)
+    found = rank_tables.ranked(cast.evidence, head)
     if found is None:
         return None
     names = [model.method for model in found.models]
@@ -113,7 +114,6 @@ def _ranks(cast: Cast, head: str) -> Picture | None:
     title = f"ranks in mAP, head: {head}"
     svg = rank_chart(f"ranks-{head}", ranks, found.difference, title, title)
     caption = (
-        f"{found.num_blocks} blocks (world and seed) of {len(found.worlds)} worlds; 1 is best. "
-        "A bar joins methods whose ranks do not differ at 5 % (Nemenyi)."
+        f"1 is best. {found.text()} A bar joins methods whose ranks do not differ at 5 % (Nemenyi)."
     )
     return Picture(f"ranks-{head}", "ranks", "", svg, caption)

@@ -23,21 +23,39 @@ COUNTS = {
     "num_labels": ("macro", "auroc", "num_labels"),
     "num_left_out": ("macro", "auroc", "num_left_out"),
     "decoupled_effective_exams": ("decoupled", "effective_exams"),
+    "decoupled_covered": ("decoupled", "covered"),
+    "decoupled_capped": ("decoupled", "capped"),
+    "decoupled_left_out": ("decoupled", "left_out"),
+    "decoupled_phi_before": ("decoupled", "phi", "before"),
+    "decoupled_phi_left": ("decoupled", "phi", "left"),
 }
-"""How many labels the macro AUROC goes over and how many have too few positives; how many exams
-of equal weight the decoupled test is worth."""
+"""How many labels the macro AUROC goes over and how many have too few positives. Of the decoupled
+test: how many exams of equal weight it is worth, the share of independent labels' exams whose label
+set is among those here, how many exams had their weight capped and how many have no label set, and
+the root mean square of phi before and after weighing (``evaluation.decoupling``)."""
+PAIRS_LEFT_OUT = "phi_pairs_left_out"
+"""Pairs of labels without a predicted or a true phi: the phi gap does not go over them."""
 COLUMNS = tuple(c for c in (*MEASURED, *metric_columns()) if c.key not in NOT_OF_A_TEST)
 
 
 def measures_of(test: Test, rare_labels: Sequence[str]) -> dict[str, float]:
     """Every column of ``studies.columns`` that is of a model on the test exams, and ``COUNTS``."""
     found = {column.key: column.value({}, test, rare_labels) for column in COLUMNS}
-    return found | {key: number(test, *path) for key, path in COUNTS.items()}
+    counts = {key: number(test, *path) for key, path in COUNTS.items()}
+    return {**found, **counts, PAIRS_LEFT_OUT: pairs_left_out(test)}
+
+
+def pairs_left_out(test: Test) -> float:
+    """How many pairs of labels have no phi, predicted or true; NaN for a test without phi."""
+    if "true" not in test["phi"]:
+        return NAN
+    gap = np.asarray(test["phi"]["predicted"]) - np.asarray(test["phi"]["true"])
+    return float(np.isnan(gap[np.triu_indices(len(gap), k=1)]).sum())
 
 
 def undefined() -> dict[str, float]:
     """The same measures of a training that diverged."""
-    return dict.fromkeys((*(column.key for column in COLUMNS), *COUNTS), NAN)
+    return dict.fromkeys((*(column.key for column in COLUMNS), *COUNTS, PAIRS_LEFT_OUT), NAN)
 
 
 def by_label(test: Test) -> dict[str, dict[str, float]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import answers
 import comparisons
+import coupling_tables
 import labels_needed
 import tables
 import world_tables
@@ -116,7 +117,8 @@ def _of_pooled(cast: Cast) -> list[str]:
                 middle = statistics.median(means.values())
                 least = min(means, key=lambda world: means[world])
                 texts.append(
-                    f"{model.title} {middle:.0f} % (least: {means[least]:.0f} % in {least})"
+                    f"{model.title} {answers.part_said(middle, ' %')} "
+                    f"(least: {answers.part_said(means[least], ' %')} in {least})"
                 )
         if texts:
             what = SHOWN[key].title
@@ -156,11 +158,11 @@ def _restoration(cast: Cast, drawn: Sequence[Picture]) -> Html:
 
 
 def _decoupling(cast: Cast, drawn: Sequence[Picture]) -> Html:
-    made = [answers.decoupled(cast.evidence, world) for world in cast.evidence.worlds]
+    made = [coupling_tables.decoupled(cast.evidence, world) for world in cast.evidence.worlds]
     return section(
         "decoupling",
         "What decouples findings?",
-        as_html(answers.cheapest(cast.evidence)),
+        as_html(coupling_tables.cheapest(cast.evidence)),
         _folded_figures(drawn, "decoupling", "False coupling against AUROC"),
         *(as_html(table) for table in made if table.rows),
         *_sweep_tables(cast, "false_coupling"),

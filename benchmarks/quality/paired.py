@@ -47,13 +47,25 @@ class Paired:
             return "tie"
         return "better" if (self.mean > 0) == (better == "higher") else "worse"
 
-    def text(self, form: str) -> str:
-        """Mean and interval as a table writes them: "+.010 [−.002, +.022]"."""
+    def text(self, form: str, num_seeds: int = 0) -> str:
+        """Mean and interval as a table writes them: "+.010 [−.002, +.022]".
+
+        With (2 of 3) behind them where there are fewer pairs than seeds that were run.
+        """
         if not self.num_pairs:
             return UNDEFINED
         mean, low, high = (format(v, f"+{form}") for v in (self.mean, self.low, self.high))
         ends = f"[{low}, {high}]" if not math.isnan(self.low) else "[too few pairs]"
-        return f"{mean} {ends}".replace("-", "−")
+        return counted(f"{mean} {ends}".replace("-", "−"), self.num_pairs, num_seeds)
+
+
+def counted(text: str, number: int, of: int) -> str:
+    """A mean over fewer seeds than were run says so.
+
+    >>> counted("0.3", 2, 3), counted("0.3", 3, 3)
+    ('0.3 (2 of 3)', '0.3')
+    """
+    return f"{text} ({number} of {of})" if number < of else text
 
 
 def paired(first: Values, second: Values) -> Paired:
@@ -71,6 +83,31 @@ def paired(first: Values, second: Values) -> Paired:
         undefined=tuple(seed for seed in shared if math.isnan(gaps[seed])),
         unpaired=tuple(sorted(set(first) ^ set(second))),
     )
+
+
+def divergences(
+    evidence: Evidence,
+    world: str,
+    models: tuple[Model, Model],
+    values: tuple[Values, Values],
+) -> int:
+    """At how many more seeds the first diverged where the second has a value than the reverse."""
+    lost, won = (
+        sum(not math.isnan(other.get(seed, NAN)) for seed in evidence.diverged(world, model))
+        for model, other in zip(models, reversed(values), strict=True)
+    )
+    return lost - won
+
+
+def decided(gap: Paired, balance: int, better: Better) -> Verdict:
+    """What a world says of the first of two models, by what differs and by ``divergences``.
+
+    The one that diverged at more seeds is the worse one, whatever the others say: else it would
+    gain by it, as the seeds that are left out may be the hard ones.
+    """
+    if balance:
+        return "worse" if balance > 0 else "better"
+    return gap.verdict(better)
 
 
 def t_interval(gaps: np.ndarray) -> tuple[float, float]:

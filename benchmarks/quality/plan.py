@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bodies import Training
-from definitions import FIRST_SEED, Catalogue, Setting, settings_of, with_value
+from definitions import FIRST_SEED, Catalogue, Setting, method_of, settings_of, study_of, tuned
 from methods import Method
 from rows import Row, row_id
 from selection import Entry
@@ -36,9 +36,9 @@ class Unit:
     @property
     def training(self) -> Training:
         """What is trained."""
-        settings = with_value(self.method, self.setting.value)
+        study = study_of(self.world, self.setting, self.seed)
+        settings = method_of(self.world, self.method, self.setting)
         alone = self.method.one_label_at_a_time
-        study = self.world.study_at(self.seed)
         return Training(study, settings, self.setting.rate, self.seed, alone)
 
     @property
@@ -217,7 +217,7 @@ class Plan:
             head=head,
             seed=unit.seed,
             rate=unit.setting.rate,
-            parameter=unit.method.parameter,
+            parameter=tuned(unit.world, unit.method),
             value=unit.setting.value,
             tuned_in=unit.world.tuned_in,
             num_trials=len(trials),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bodies import Training, Workplace
-from definitions import Catalogue
+from definitions import Catalogue, Setting, study_of
 from rows import Row
 from store import whole_lines
 from work import Work, do, prepare_process
@@ -40,6 +40,8 @@ def find(folder: Path, name: str) -> Row:
 def repeat(row: Row, catalogue: Catalogue, cache: Path) -> tuple[bool, str]:
     """Whether model and all numbers are the line's own, and what to tell.
 
+    A measure that the line lacks, as it was made before there was one, is told and not compared.
+
     Raises InputError where the world or the method is no longer what the line was made with.
     """
     _check(row, catalogue)
@@ -49,6 +51,11 @@ def repeat(row: Row, catalogue: Catalogue, cache: Path) -> tuple[bool, str]:
     lines += [f"model then  {row.model}", f"model now   {found['model']}"]
     for name, value in found["measures"].items():
         lines.append(f"{name:32} {row.measure(name)!r:>24} {value!r:>24}")
+    lacking = [name for name in found["measures"] if name not in row.measures]
+    if lacking:
+        lines.append(f"not in the line, so not compared: {', '.join(lacking)}")
+        kept = {name: own for name, own in found["measures"].items() if name in row.measures}
+        found = {**found, "measures": kept}
     then = {"model": row.model} | {name: getattr(row, name) for name in COMPARED}
     different = differences(then, {name: found[name] for name in then})
     if not different:
@@ -72,7 +79,7 @@ def _check(row: Row, catalogue: Catalogue) -> None:
 def _again(row: Row, catalogue: Catalogue, cache: Path) -> dict[str, Any]:
     settings = {key: own for key, own in row.settings.items() if key != "head"}
     alone = catalogue.methods[row.method].one_label_at_a_time
-    study = catalogue.worlds[row.world].study_at(row.seed)
+    study = study_of(catalogue.worlds[row.world], Setting(row.rate, row.value), row.seed)
     training = Training(study, settings, row.rate, row.seed, alone)
     with tempfile.TemporaryDirectory() as nothing:
         work = Work(training, (), (row.head,), Path(nothing))

@@ -16,6 +16,7 @@ from concilium.studies.columns import COLUMNS, Better
 from concilium.studies.comparison import Measured
 
 COUPLINGS = ("false_coupling", "decoupled_coupling")
+DIVERGED = "diverged"
 IDEAL_COUPLING = 0.10  # thresholds give 90 % specificity; below that a model merely alerts less
 
 
@@ -35,8 +36,14 @@ class Shown:
     of_cost: bool = False
 
     def measured(self, evidence: Evidence, world: str, model: Model) -> Measured:
-        """Mean and spread over seeds."""
-        return Measured.of(self.values(evidence, world, model).values())
+        """Mean and spread over the seeds of the world; those that the model lacks are undefined."""
+        return evidence.over_seeds(world, self.values(evidence, world, model))
+
+    def text(self, evidence: Evidence, world: str, model: Model) -> str:
+        """As a table writes it, see ``written``; "diverged" where every training did."""
+        if all_diverged(evidence, world, model):
+            return DIVERGED
+        return written(self.measured(evidence, world, model), self.form)
 
     def judged(self, evidence: Evidence, world: str, model: Model) -> Values:
         """Values by which models are called better or worse.
@@ -47,6 +54,12 @@ class Shown:
         if self.key not in COUPLINGS:
             return values
         return {s: v if math.isnan(v) else max(v, IDEAL_COUPLING) for s, v in values.items()}
+
+
+def all_diverged(evidence: Evidence, world: str, model: Model) -> bool:
+    """Whether no training of this model stayed finite; False where there was none."""
+    runs = evidence.runs(world, model)
+    return bool(runs) and len(evidence.diverged(world, model)) == len(runs)
 
 
 def written(measured: Measured, form: str) -> str:

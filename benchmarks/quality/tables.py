@@ -7,7 +7,9 @@ from pathlib import Path
 
 import answers
 import comparisons
+import coupling_tables
 import labels_needed
+import rank_tables
 import world_tables
 from comparisons import BASELINE, DEFAULT, SAME_HEAD
 from evidence import Evidence, Model
@@ -103,8 +105,8 @@ def questions(evidence: Evidence, default: Model, baseline: Model) -> tuple[Tabl
     return (
         answers.erased(evidence, both),
         answers.restored(evidence),
-        answers.cheapest(evidence),
-        *(answers.decoupled(evidence, world) for world in evidence.worlds),
+        coupling_tables.cheapest(evidence),
+        *(coupling_tables.decoupled(evidence, world) for world in evidence.worlds),
         answers.multi_label(evidence, both),
         answers.gained(evidence, both),
     )
@@ -133,11 +135,11 @@ def swept(evidence: Evidence, sweep: Sweep, keys: Iterable[str]) -> list[Table]:
 
 def rankings(evidence: Evidence, default: Model) -> list[Table]:
     """Wins and ranks."""
-    found = [answers.wins(evidence, default)]
-    for head in answers.RANKED_HEADS:
-        own = answers.ranked(evidence, head)
+    found = [rank_tables.wins(evidence, default)]
+    for head in rank_tables.RANKED_HEADS:
+        own = rank_tables.ranked(evidence, head)
         if own is not None:
-            found.append(answers.ranks_table(own, "map", head))
+            found.append(rank_tables.ranks_table(own, "map", head))
     return found
 
 

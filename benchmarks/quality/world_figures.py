@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-import answers
+import coupling_tables
 import model_charts
 import numpy as np
 from cast import Cast, Picture, curve_of, identifier
@@ -108,7 +108,10 @@ def trade_off(cast: Cast, world: str) -> Picture | None:
         evidence.measured(world, pooled, key).mean if pooled else NAN
         for key in ("false_coupling", "auroc")
     ]
-    corner = (means[0] * (1 - answers.COUPLING_BELOW / 100), means[1] - answers.AUROC_COST)
+    corner = (
+        means[0] * (1 - coupling_tables.COUPLING_BELOW / 100),
+        means[1] - coupling_tables.AUROC_COST,
+    )
     name = f"trade-off-{identifier(world)}"
     caption = (
         f"{evidence.title(world)}: up and left is better. Bars: standard deviation over seeds. "

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from evidence import Evidence, Model
+from rows import Row
 from shown import COMPACT, COUPLINGS, FULL, SHOWN, Shown, written
 from table_forms import Entry, Table
 
@@ -41,7 +42,7 @@ def lines(evidence: Evidence, world: str, folded: bool = False) -> Table:
             model.title,
             str(seed),
             row.id,
-            f"{row.rate:g}" + (f", {row.parameter} = {row.value}" if row.parameter else ""),
+            f"{row.rate:g}" + _beside(row),
             str(row.num_trials),
             row.model[:12] or "diverged",
             row.command,
@@ -51,6 +52,13 @@ def lines(evidence: Evidence, world: str, folded: bool = False) -> Table:
     ]
     titles = ["model", "seed", "id", "chosen setting", "of", "model digest", "command"]
     return Table.of(f"{world}: lines", titles, rows, folded=folded)
+
+
+def _beside(row: Row) -> str:
+    """What was chosen beside the learning rate."""
+    if isinstance(row.value, Mapping):
+        return "".join(f", {name} = {value}" for name, value in row.value.items())
+    return f", {row.parameter} = {row.value}" if row.parameter else ""
 
 
 def anchor(world: str) -> str:
@@ -118,9 +126,10 @@ def _read(evidence: Evidence, world: str) -> str:
     pooled, alone = evidence.pooled(world), evidence.alone(world)
     left_out = evidence.measured(world, evidence.models(world)[0], "num_left_out").mean
     parts = [
-        f"Mean ± standard deviation over seeds; (2 of 3): defined in so many; {UNDEFINED}: "
-        "undefined in all, never 0. Bold: the best federated model of this table that is "
-        "defined in every seed; nothing is bold in false coupling, whose ideal is 0.10."
+        "Mean ± standard deviation over seeds; (2 of 3): over so many of the seeds that were "
+        f"run; {UNDEFINED}: undefined in all, never 0. Bold: the best federated model of this "
+        "table that is defined in every seed; nothing is bold in false coupling, whose ideal is "
+        "0.10."
     ]
     if pooled is not None:
         parts.append(
