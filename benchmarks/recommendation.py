@@ -20,7 +20,7 @@ import numpy as np
 from concilium.data.dataset import Dataset
 from concilium.studies.configuration import Study
 from concilium.studies.reading import parse_study
-from concilium.studies.recommendation import beyond_chance
+from concilium.studies.rules import beyond_chance
 from concilium.studies.situation import Situation, data_of, situation_of
 
 ROOT = Path(__file__).resolve().parents[1]

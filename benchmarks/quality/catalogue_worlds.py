@@ -67,11 +67,13 @@ def _features(
     severity: tuple[str, float] | None = None,
     tuned_in: str = "",
     split: Plain | None = None,
+    data: Plain | None = None,
     **training: Any,
 ) -> World:
+    file = f"{DATA}/casp_nih28_test_logits.npz"
     study = {
         "title": title,
-        "data": {"source": _named("feature_table", file=f"{DATA}/casp_nih28_test_logits.npz")},
+        "data": {"source": _named("feature_table", file=file), **(data or {})},
         "split": {
             "hospitals": hospitals,
             "fractions": [0.6, 0.1, 0.3],
@@ -223,7 +225,23 @@ FEATURES = [
             hospitals=8,
             **EVERYBODY,
         )
-        for value in (3, 8, 14)
+        for value in (3, 8)
+    ),
+    _features(
+        "features-partial-14",
+        "the same, all labels annotated",
+        _partial(14),
+        hospitals=8,
+        severity=("labels annotated", 14),
+        **EVERYBODY,
+    ),
+    _features(
+        "features-partial-5-as-absent",
+        "the same, 5 of 14 labels each, and what is not annotated counts as absent",
+        _partial(5),
+        hospitals=8,
+        data={"unknown_as_negative": True},
+        **EVERYBODY,
     ),
     _features(
         "features-quantity",

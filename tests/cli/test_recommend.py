@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -36,6 +37,8 @@ def test_the_table_that_is_shown_makes_a_study_that_splits(
     assert "Hernia (" in said.out and "1.0 effective holders)" in said.out
     for part in ("seen", "measured", "docs/results.md", "loses", "instead"):
         assert part in said.out
+    assert re.search(r"the default has +exact_head:", said.out)
+    assert re.search(r"recipe +from_sums:", said.out)
     lines = said.out[said.out.index("[methods.recommended]") :]
     assert "# rounds = 0" in lines  # a linear head on features
     study.write_text(study.read_text(encoding="utf-8") + "\n" + lines, encoding="utf-8")

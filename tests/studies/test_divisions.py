@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from concilium.data.splits import PARTS
 from concilium.data.table import ExamTable
 from concilium.foundation.errors import DataError, InputError, StudyError
 from concilium.labels.schema import LabelSchema
+from concilium.labels.states import State
 from concilium.labels.uncertainty import UncertaintyPolicy
 from concilium.studies import hospitals
 from concilium.studies.configuration import Study, changes
@@ -182,3 +184,33 @@ def test_a_set_that_nobody_has_is_refused_before_anything_is_written() -> None:
 def test_folds_and_columns_may_be_thinned() -> None:
     division = divide(world(), study(folds=3, labelled=0.5), 0, 1)
     assert 0 < len(rows(division, "train")) < (division.split.part == TRAIN).sum()
+
+
+@pytest.mark.parametrize("as_absent", [False, True])
+def test_what_a_hospital_never_annotates_is_unknown_or_absent_and_known_in_its_test(
+    as_absent: bool,
+) -> None:
+    dataset = world()
+    dataset.table.states[:10] = State.UNCERTAIN
+    split = {"partitioner": {"name": "partial_annotation", "labels_per_hospital": 1}}
+    division = divide(dataset, study(**split), 0)
+    policy = UncertaintyPolicy(unknown_as_negative=as_absent)
+    whole = hospitals.parts_of(dataset, replace_annotated(division, True), UncertaintyPolicy())
+    for k, (name, own) in enumerate(hospitals.parts_of(dataset, division, policy).items()):
+        annotated = division.partition.annotated[k]
+        assert annotated.sum() == 1
+        for part in ("train", "validation"):
+            exams, full = own[part], whole[name][part]
+            assert (full.target[:, ~annotated] == 1).any()
+            np.testing.assert_array_equal(exams.target[:, annotated], full.target[:, annotated])
+            np.testing.assert_array_equal(exams.known[:, annotated], full.known[:, annotated])
+            assert (exams.known[:, ~annotated] == as_absent).all()
+            if as_absent:
+                assert not exams.target[:, ~annotated].any()
+        np.testing.assert_array_equal(own["test"].target, whole[name]["test"].target)
+        np.testing.assert_array_equal(own["test"].known, whole[name]["test"].known)
+
+
+def replace_annotated(division: Division, value: bool) -> Division:
+    annotated = np.full_like(division.partition.annotated, value)
+    return replace(division, partition=replace(division.partition, annotated=annotated))

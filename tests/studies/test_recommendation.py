@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import combinations
-from pathlib import Path
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -20,16 +20,10 @@ from concilium.studies.assembly import method_of
 from concilium.studies.configuration import PRESETS, MethodSettings, TrainingSettings
 from concilium.studies.reading import parse_study
 from concilium.studies.recipes import RECIPES
-from concilium.studies.recommendation import (
-    RULES,
-    Recommendation,
-    beyond_chance,
-    combine,
-    recommend,
-)
+from concilium.studies.recommendation import Recommendation, combine, recommend
+from concilium.studies.rules import RULES, beyond_chance
 from concilium.studies.situation import Situation, situation_of
 
-ROOT = Path(__file__).resolve().parents[2]
 LABELS = ("Effusion", "Mass", "Nodule", "Hernia")
 BY_NAME = {rule.name: rule for rule in RULES}
 
@@ -78,6 +72,7 @@ def rules_of(own: Situation) -> list[str]:
     return found[1:]
 
 
+PLAIN_SGD = {"optimizer": "sgd", "momentum": 0.0}  # shared momentum takes no other
 HERNIA = [{"labels": ["Hernia"], "hospital": "hospital-1"}]
 LINEAR: Mapping[str, Any] = {"architecture": "linear"}
 CNN: Mapping[str, Any] = {"architecture": {"name": "small_cnn", "width": 8}}
@@ -113,7 +108,8 @@ def test_patients_dealt_out_at_random_call_for_the_default_alone() -> None:
     own = recommend(situation())
     assert [finding.rule for finding in own.findings] == ["every_split"]
     assert own.method == PRESETS["concilium"]
-    assert own.training == {}
+    assert own.training == PLAIN_SGD
+    assert not own.trials
 
 
 def test_a_large_update_is_seen_and_its_bytes_are_told() -> None:
@@ -146,6 +142,75 @@ def test_local_epochs_are_steps_too() -> None:
     assert rules_of(situation(batch_size=64, local_epochs=4)) == []
 
 
+def test_small_batches_are_not_offered_to_those_who_have_them() -> None:
+    few = replace(situation(), batch_size=9, profile=situation(hospitals=20).profile)
+    assert few.steps_per_round < 10  # 48 images
+    assert "few_steps" in rules_of(few)
+    assert "few_steps" not in rules_of(replace(few, batch_size=8))
+
+
+def test_more_rounds_never_means_fewer_local_epochs_in_all() -> None:
+    base = situation(data=IMAGES, network=CNN)
+    for rounds, epochs in product((1, 8, 23), (1, 2, 5, 20)):
+        own = replace(base, rounds=rounds, local_epochs=epochs)
+        training = recommend(own).training
+        assert training["rounds"] > rounds
+        total = training["rounds"] * training.get("local_epochs", epochs)
+        assert total > rounds * epochs, (rounds, epochs)
+    assert "rounds" not in recommend(replace(base, rounds=24)).training
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_is_advised_differs_from_the_default(name: str) -> None:
+    """A recipe whose settings are all the default's is said to be in the default, as no advice."""
+    default, own = RECIPES["default"].settings, RECIPES[name].settings
+    changes = {key for key, value in own.items() if default.get(key, "not set") != value}
+    (rule,) = [rule for rule in RULES if rule.recipe == name]
+    found = combine(SITUATION, [(rule, "seen")])
+    (finding,) = found.findings
+    settings = {("method", k): v for k, v in found.method.items()}
+    settings |= {("training", k): v for k, v in found.training.items()}
+    expected = {
+        "taken": settings != default or name == "default",
+        "to try": settings == default and bool(changes),
+        "in the default": settings == default and not changes,
+    }
+    assert expected[finding.standing], finding.standing
+    assert finding.standing == finding.to_json()["standing"]
+
+
+def test_what_is_advised_or_tried_or_the_defaults_already() -> None:
+    standing = {rule.name: combined(rule.name).findings[0].standing for rule in RULES}
+    assert {name for name, own in standing.items() if own == "to try"} == {
+        "partial_annotation",
+        "coupling",
+        "few_steps",
+    }
+    assert {name for name, own in standing.items() if own == "in the default"} == {
+        "few_holders",
+        "specialist",
+        "images",
+        "prevalence",
+    }
+
+
+def test_what_is_not_shown_to_help_is_offered_beside_the_method_and_never_in_it() -> None:
+    found = combined("every_split", "coupling", "few_steps", "large_update")
+    assert found.method == {**PRESETS["concilium"], "compression": "bfloat16"}
+    assert found.training == PLAIN_SGD
+    decoupled = {**found.method, **RECIPES["decoupled"].method}
+    assert found.trials == found.to_json()["trials"] == {"decoupled": decoupled}
+    methods = tomllib.loads(found.to_toml())["methods"]
+    assert methods == {"recommended": found.method, "try_decoupled": decoupled}
+    assert "# not shown to help, in [training], small_batches:\n# batch_size = 8" in found.to_toml()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_without_a_measured_gain_says_so_plainly(name: str) -> None:
+    own = RECIPES[name]
+    assert own.measured.startswith("Not shown to help") == (not own.shown)
+
+
 def test_a_frozen_network_is_a_head_on_the_features_of_its_encoder() -> None:
     """Four labels × (features + 1) numbers of 4 bytes travel, and nothing of the encoder."""
     frozen = situation(data=IMAGES, network={**CNN, "frozen": True})
@@ -153,7 +218,7 @@ def test_a_frozen_network_is_a_head_on_the_features_of_its_encoder() -> None:
     assert frozen.update_bytes == 4 * len(LABELS) * (64 + 1)  # small_cnn has 64 features
     assert situation(data=IMAGES, network=CNN).update_bytes > frozen.update_bytes
     found = recommend(frozen)
-    assert found.training == {"rounds": 0}
+    assert found.training == {**PLAIN_SGD, "rounds": 0}
     assert "images" not in rules_of(frozen)
 
 
@@ -167,18 +232,7 @@ def test_a_recipe_can_be_run_and_says_all_that_it_must(name: str) -> None:
     for text in (own.title, own.why, own.measured, own.loses, own.instead):
         assert text.strip()
     assert any(rule.recipe == name for rule in RULES)
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_what_a_recipe_quotes_stands_in_the_docs(name: str) -> None:
-    headings = {}
-    for file in {file for file, _ in RECIPES[name].sources} | {"docs/recipes.md"}:
-        lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
-        headings[file] = [line.lstrip("# ") for line in lines if line.startswith("#")]
-    assert RECIPES[name].sources
-    for file, heading in RECIPES[name].sources:
-        assert any(own.startswith(heading) for own in headings[file]), (file, heading)
-    assert name in headings["docs/recipes.md"], "write what it is into docs/recipes.md"
+    assert re.search(r"\bseeds?\b|\bfolds\b", own.measured), "of how many seeds?"
 
 
 def combined(*names: str) -> Recommendation:
@@ -191,11 +245,15 @@ SITUATION = situation()
 def test_whatever_rules_meet_the_method_can_be_run() -> None:
     """All subsets of up to three rules, in their order; and the table that is shown reads back."""
     subsets = [names for number in range(4) for names in combinations(BY_NAME, number)]
-    shown = {found.to_toml(): found.method for found in (combined(*own) for own in subsets)}
+    shown = {found.to_toml(): found for found in (combined(*own) for own in subsets)}
     assert len(shown) > 10
-    for text, method in shown.items():
-        assert tomllib.loads(text)["methods"]["recommended"] == method
-    for table in {repr(method): method for method in shown.values()}.values():
+    tables = {}
+    for text, found in shown.items():
+        tried = {f"try_{name}": method for name, method in found.trials.items()}
+        methods = {"recommended": found.method, **tried}
+        assert tomllib.loads(text)["methods"] == methods
+        tables |= {repr(method): method for method in methods.values()}
+    for table in tables.values():
         method_of("recommended", MethodSettings.model_validate(table))
 
 
@@ -203,10 +261,11 @@ def test_a_recipe_is_taken_whole_or_not_at_all() -> None:
     """``decoupled`` wants no exact head: after a specialist's it sets neither loss nor prior."""
     found = combined("every_split", "specialist", "coupling")
     (_, specialist, coupling) = found.findings
-    assert specialist.taken
-    assert coupling.against == ("specialist",)
-    assert found.method == {**PRESETS["concilium"], "head": "newton"}
-    alone = combined("every_split", "coupling").method
+    assert specialist.standing == "in the default"
+    assert (coupling.standing, coupling.against) == ("not taken", ("specialist",))
+    assert found.method == PRESETS["concilium"]
+    assert not found.trials
+    alone = combined("every_split", "coupling").trials["decoupled"]
     assert (alone["loss"], alone["head"]) == ("cooccurrence_adjusted", "none")
 
 
@@ -214,17 +273,15 @@ def test_rows_of_few_holders_are_not_given_to_them_by_evidence() -> None:
     found = combined("few_holders", "partial_annotation")
     assert found.method["weighting"] == "by_known_entries"
     assert found.findings[1].against == ("few_holders",)
-    assert combined("partial_annotation").method["weighting"] == "by_label_evidence"
-
-
-def test_the_same_recipe_twice_is_no_conflict() -> None:
-    found = combined("images", "few_steps")
-    assert all(finding.taken for finding in found.findings)
+    assert not found.trials
+    alone = combined("partial_annotation").trials["evidence_rows"]
+    assert alone == {**PRESETS["concilium"], "weighting": "by_label_evidence"}
 
 
 def test_advice_for_training_is_a_remark_as_a_study_has_that_table_already() -> None:
     text = combined("few_rounds").to_toml()
-    assert "\n# and in [training]:\n# rounds = 24\n# local_epochs = 1" in text
+    remarks = '# optimizer = "sgd"\n# momentum = 0.0\n# rounds = 24'
+    assert text.endswith(f"\n# and in [training]:\n{remarks}")
     assert set(tomllib.loads(text)) == {"methods"}
 
 
@@ -273,6 +330,6 @@ def test_json_has_every_number_and_null_where_it_is_undefined() -> None:
     assert found["situation"]["hospitals"] == 1
     assert found["situation"]["prevalence_spread"] == [None] * 4
     assert found["findings"][1]["rule"] == "few_holders"
-    assert found["findings"][1]["taken"] is True
+    assert found["findings"][1]["standing"] == "in the default"
     assert found["findings"][1]["measured"] == RECIPES["plain_rows"].measured
     assert tomllib.loads(found["toml"])["methods"]["recommended"] == found["method"]

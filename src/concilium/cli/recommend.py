@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from concilium.studies.configuration import Study
     from concilium.studies.recommendation import Finding, Recommendation
 
+_SAID_AS = {  # by the standing of a finding
+    "taken": "recipe",
+    "to try": "to try",
+    "in the default": "the default has",
+    "not taken": "recipe",
+}
+
 
 def command(
     study: Annotated[Path, typer.Argument(help="A study file (TOML), or a run folder.")],
@@ -81,16 +88,18 @@ def _print_finding(console: Console, finding: Finding) -> None:
     sets = ", ".join(as_lines({**recipe.method, **recipe.training}))
     lines = {
         "seen": finding.seen,
-        "recipe": f"{finding.recipe}: {recipe.title}" + (f" ({sets})" if sets else ""),
+        _SAID_AS[finding.standing]: f"{finding.recipe}: {recipe.title}"
+        + (f" ({sets})" if sets else ""),
         "why": recipe.why,
         "measured": recipe.measured,
         "where": "; ".join(", ".join(source) for source in recipe.sources),
         "loses": recipe.loses,
         "instead": recipe.instead,
     }
-    if not finding.taken:
+    if finding.against:
         lines["not taken"] = f"it would change what is set by {', '.join(finding.against)}"
-    console.print(f"\n{finding.rule}", style="bold" if finding.taken else "yellow", markup=False)
+    style = "bold" if finding.standing == "taken" else "yellow"
+    console.print(f"\n{finding.rule}", style=style, markup=False)
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column()

@@ -12,9 +12,10 @@ p(y) is counted, in ``LabelSetCounts`` that add up, not taken from the pairwise 
 of the 25,596 official NIH test exams (14 labels) from 0.055 (root mean square phi) to below 0.01.
 But the model knows pairs alone: on 621 NIH radiographs chosen to hold rare findings it left 0.073
 of 0.063, the counts leave 0.034; and it ends at 16 labels. The price is that a server learns how
-many exams of all hospitals have each label set, and that sets which no exam has lose their share of
-the product, mostly many findings at once. ``covered`` says how much is left: 0.99 on the exams
-above, 0.12 on yeast (14 labels, 917 exams), which therefore no weights can decouple.
+many exams of all hospitals have each label set, be it one exam, and that sets which no exam has
+lose their share of the product, mostly many findings at once. ``covered`` says how much is left:
+0.99 on the exams above, 0.12 on yeast (14 labels, 917 exams), which therefore no weights can
+decouple.
 
 Exams on which a label is unknown have no label set: they get no weight and are counted. The cap
 lets no exam count for more than ten: it touches 5 of the NIH exams (at most 11.2), and where nine

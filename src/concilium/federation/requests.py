@@ -74,7 +74,14 @@ class EvaluationRequest(Request[EvaluationSums]):
 
 @dataclass(frozen=True)
 class LabelSetRequest(Request[LabelSetCounts]):
-    """How many exams of one part have each set of labels?"""
+    """How many exams of one part have each set of labels?
+
+    A hospital sends each label set that it has with the number of its exams, and the number of
+    exams on which a label is unknown. Small cells are in it: a set that one exam has is sent as 1,
+    open to whoever adds the answers up unless the sum is a secure one; and a set that one exam of
+    all hospitals has is a 1 in any sum. The smallest count that may leave a hospital is a rule of
+    its own, not a setting of a study.
+    """
 
     part: str
 

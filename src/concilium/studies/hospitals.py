@@ -25,7 +25,11 @@ from concilium.training.local import LocalTraining
 def parts_of(
     dataset: Dataset, division: Division, policy: UncertaintyPolicy
 ) -> dict[str, dict[str, Exams]]:
-    """The exams of every hospital and part; images as its own machines would have made them."""
+    """The exams of every hospital and part; images as its own machines would have made them.
+
+    What a hospital never annotates is unknown in its training and validation parts (or, where the
+    policy says so of all that is unknown, absent), and known in its test part.
+    """
     target, known = resolve(dataset.table.states, policy)
     found: dict[str, dict[str, Exams]] = {}
     for k, (name, own) in enumerate(
@@ -34,16 +38,28 @@ def parts_of(
         found[name] = {}
         for part in division.parts:
             rows = own[part]
-            heard = known[rows]
-            if part != "test":  # what a hospital never annotates, it has no labels to train on
-                heard = heard & division.partition.annotated[k]
+            said, heard = target[rows], known[rows]
+            if part != "test":
+                said, heard = _as_heard(said, heard, division.partition.annotated[k], policy)
             view = Rows(dataset.images, rows)
             images: Rows | npt.NDArray[Any] = view
             acquisition = division.partition.acquisition.get(name)
             if acquisition is not None:
                 images = acquisition.apply(view, derive_seed(division.seed, name, part))
-            found[name][part] = Exams(images, target[rows], heard, dataset.table.patient[rows])
+            found[name][part] = Exams(images, said, heard, dataset.table.patient[rows])
     return found
+
+
+def _as_heard(
+    target: npt.NDArray[np.float32],
+    known: npt.NDArray[np.bool_],
+    annotated: npt.NDArray[np.bool_],
+    policy: UncertaintyPolicy,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Target and known (N, L) of a hospital that annotates some labels (L,)."""
+    if policy.unknown_as_negative:
+        return np.where(annotated, target, np.float32(0)), known | ~annotated
+    return target, known & annotated
 
 
 def check_runtime(study: Study, dataset: Dataset) -> None:

@@ -1,8 +1,8 @@
 """Recipes: what a method of a study is made of, the measured reason, and where it loses.
 
 Data alone. Which recipe a split calls for is said in ``studies/recommendation.py``; every recipe
-has its section in ``docs/recipes.md``. Change numbers and settings here when they are measured
-anew: ``measured`` quotes what stands under ``sources``, and says so where nothing was measured.
+has its section in ``docs/recipes.md``. Numbers of tables stand in ``studies/measured.py``;
+``measured`` says on what and over how many seeds, or that nothing was measured.
 """
 
 from __future__ import annotations
@@ -13,28 +13,33 @@ from types import MappingProxyType
 from typing import Any
 
 from concilium.studies.configuration import PRESETS
+from concilium.studies.measured import (
+    FEATURES,
+    PHANTOMS,
+    PHANTOMS_COMPRESSED,
+    PHANTOMS_TRIED,
+    Source,
+)
 
 Plain = Mapping[str, Any]
-Source = tuple[str, str]
-"""A file of the repository, and the beginning of a heading in it."""
 
-FEATURES = ("docs/results.md", "Real features, 20 hospitals")
 PIXELS = ("docs/results.md", "Real pixels, 5 hospitals")
 BACKBONE = ("docs/results.md", "A frozen backbone and sums alone")
-DEMO = ("docs/results.md", "The demo, synthetic")
-QUALITY = ("docs/results.md", "The benchmark of quality")
-COST = ("docs/results.md", "Cost")
-COMPRESSION = ("docs/speed.md", "Aggregation and compression")
 EARLIER = ("docs/recipes.md", "Earlier measurements")
+
+_HELD = "AP of the specialists' labels"
+_BATCHES_OF_32 = "FedAvg, Adam .001, batches of 32, 1 local epoch, 40 rounds"
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Settings that a split calls for, over those of the default recipe.
 
-    ``method`` are keys of ``[methods.NAME]``, ``training`` of ``[training]``. ``why`` says how it
-    works, ``measured`` what was seen and ``sources`` where it stands; ``loses`` where it is worse,
-    ``instead`` what to take then.
+    ``method`` are keys of ``[methods.NAME]``, ``training`` of ``[training]``; where all are the
+    default's, it is no advice but says what the default has them for. ``why`` says how it works,
+    ``measured`` what was seen and ``sources`` where it stands; ``loses`` where it is worse,
+    ``instead`` what to take then. ``shown``: a measurement shows that it helps in a split that
+    calls for it; without one it is there to be tried, and never taken.
     """
 
     title: str
@@ -45,23 +50,37 @@ class Recipe:
     instead: str
     method: Plain = field(default_factory=dict)
     training: Plain = field(default_factory=dict)
+    shown: bool = True
+
+    @property
+    def settings(self) -> dict[tuple[str, str], Any]:
+        """What it sets, by table and key."""
+        tables = {"method": self.method, "training": self.training}
+        return {(table, key): value for table, own in tables.items() for key, value in own.items()}
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         "default": Recipe(
             method=PRESETS["concilium"],
+            training={"optimizer": "sgd", "momentum": 0.0},
             title="positives weigh more, momentum is shared, the head is exact, from sums",
             why="Rare findings count more in the rounds, by the federation's counts. Momentum "
             "outlives a round. The head is then solved from sums as if all exams stood in one "
             "place, so nobody's findings are averaged away.",
-            measured="Phantoms, 20 hospitals, one alone with Hernia, 3 seeds: mAP .468 (FedAvg "
-            ".421, pooled .513), AP of Hernia .415 (FedAvg .062, pooled .388). Real features, 20 "
-            "hospitals, 5 seeds: mAP .185 (FedAvg .181, pooled .185), macro AUROC .750 (FedAvg "
-            ".730).",
-            sources=(QUALITY,),
-            loses="AP of frequent findings (phantoms .602, FedAvg .624); a model more travels down "
-            "in each round; plain SGD only.",
+            measured=f"{PHANTOMS.world}: mAP {PHANTOMS('concilium', 'mAP')} (FedAvg "
+            f"{PHANTOMS('fedavg, BCE', 'mAP')}, pooled {PHANTOMS('pooled, BCE', 'mAP')}), AP of "
+            f"Hernia {PHANTOMS('concilium', 'Hernia AP')} (FedAvg "
+            f"{PHANTOMS('fedavg, BCE', 'Hernia AP')}, pooled "
+            f"{PHANTOMS('pooled, BCE', 'Hernia AP')}). {FEATURES.world}: mAP "
+            f"{FEATURES('concilium', 'mAP')} (FedAvg {FEATURES('fedavg, BCE', 'mAP')}, pooled "
+            f"{FEATURES('pooled, balanced BCE', 'mAP')}), macro AUROC "
+            f"{FEATURES('concilium', 'macro AUROC')} (FedAvg "
+            f"{FEATURES('fedavg, BCE', 'macro AUROC')}).",
+            sources=(PHANTOMS.source, FEATURES.source),
+            loses="AP of frequent findings (phantoms "
+            f"{PHANTOMS.said['AP of the frequent findings']} against FedAvg); a model more travels "
+            "down in each round; plain SGD only.",
             instead='algorithm = "fedavg" where bytes or another optimiser matter more; the '
             "recipes below where a split calls for one.",
         ),
@@ -71,13 +90,15 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             title="no rounds: the head from sums alone",
             why="Nothing below the head is trained, and the exact head is that of pooled data: "
             "gradient rounds could only come near it.",
-            measured="Frozen EfficientNet-Lite0: macro AUROC .673 from sums, .673 pooled, the same "
-            "model hash in 5 of 5 folds; local only .611.",
+            measured="Frozen EfficientNet-Lite0 on real radiographs, 5 hospitals, 5 folds: macro "
+            "AUROC .673 from sums, .673 pooled, the same model hash in 5 of 5 folds; local only "
+            ".611.",
             sources=(BACKBONE,),
             loses="Where the features do not tell the findings apart, nothing above them can: a "
             "body that is trained on enough images of one's own is better.",
-            instead="An `mlp` above the features with the default recipe (99.8 % of the pooled mAP "
-            "on real features), or a network that trains.",
+            instead="An `mlp` above the features with the default recipe "
+            f"({FEATURES('concilium', '% of pooled')} % of the pooled mAP on real features), or a "
+            "network that trains.",
         ),
         "plain_rows": Recipe(
             method={"weighting": "by_known_entries"},
@@ -85,9 +106,10 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             why="A row of the head that one or two hospitals weigh in on is nearly theirs, even in "
             "a secure sum. Under one weight for all, a row is a mean over everybody who takes "
             "part.",
-            measured="Real features: rows by evidence gained .001 (BCE) and .004 (balanced BCE) of "
-            "mAP before an exact head. With it both stand at .182: rows by evidence after balanced "
-            "BCE, one weight after BCE.",
+            measured="Real features, 20 hospitals, 2 seeds, mAP: rows by evidence instead took it "
+            "from .165 to .166 (BCE) and from .172 to .176 (balanced BCE) before an exact head. "
+            "With it both stand at .182: rows by evidence after balanced BCE, one weight after "
+            "BCE.",
             sources=(EARLIER,),
             loses="Before the exact head, rare labels: their rows are pulled by hospitals that "
             "have none.",
@@ -99,75 +121,113 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             title="an exact head from sums, for labels that few hospitals hold",
             why="In an average of updates, a hospital that alone holds a finding is outvoted. In a "
             "sum of gradients and Hessians its exams count as they would in pooled data.",
-            measured="Real features, three specialists, 5 seeds: FedAvg's AP of their labels .032 "
-            "before it and .039 with it (pooled .038), macro AUROC .730 and .742. Phantoms, 20 "
-            "hospitals: FedAvg's mAP .421 before it and .428 with it.",
-            sources=(QUALITY,),
+            measured=f"{FEATURES.world}, three of them sole holders of a finding: FedAvg's AP of "
+            f"their labels {FEATURES('fedavg, BCE', _HELD)} before it and "
+            f"{FEATURES('with a Newton head', _HELD)} with it (pooled "
+            f"{FEATURES('pooled, balanced BCE', _HELD)}), macro AUROC "
+            f"{FEATURES('fedavg, BCE', 'macro AUROC')} and "
+            f"{FEATURES('with a Newton head', 'macro AUROC')}. {PHANTOMS.world}: FedAvg's mAP "
+            f"{PHANTOMS('fedavg, BCE', 'mAP')} before it and "
+            f"{PHANTOMS('with a Newton head', 'mAP')} with it.",
+            sources=(FEATURES.source, PHANTOMS.source),
             loses="What the body has not learnt to see, a head cannot bring back: on pixels a gap "
-            "to pooled training stays (Hernia .088 after FedAvg, pooled .388).",
-            instead="On pixels, shared momentum and weights of positives together with it.",
+            f"to pooled training stays (Hernia {PHANTOMS('with a Newton head', 'Hernia AP')} after "
+            f"FedAvg, pooled {PHANTOMS('pooled, BCE', 'Hernia AP')}).",
+            instead="On pixels, shared momentum and weights of positives together with it, as in "
+            "the default.",
         ),
         "evidence_rows": Recipe(
             method={"weighting": "by_label_evidence"},
+            shown=False,
             title="the row of a label weighs by the evidence that hospitals have of it",
             why="A hospital that does not annotate a label has no say on its row, and one that "
-            "has both positives and negatives has the most. Unknown is never a negative.",
-            measured="Real features, before an exact head: mAP .165 to .166 with BCE, .172 to .176 "
-            "with balanced BCE. With masks in a toy, weights by images ended 48 % off the pooled "
-            "solution, by known entries 1e-6. Partial annotation by itself is not in a table yet.",
+            "has both positives and negatives has the most. Unknown is never a negative, in the "
+            "default too.",
+            measured="Not shown to help: partial annotation is not in a table yet. Real features "
+            "annotated in full, 20 hospitals, 2 seeds, before an exact head: mAP .165 to .166 with "
+            "BCE, .172 to .176 with balanced BCE. With masks in a toy (seeds not noted), weights "
+            "by images ended 48 % off the pooled solution, by known entries, as in the default, "
+            "1e-6.",
             sources=(EARLIER,),
             loses="Rows of a label that fewer than three hospitals annotate are nearly theirs.",
-            instead='weighting = "surgical" (each annotator one vote), or "by_known_entries" with '
-            "the exact head, which hears the annotators alone anyway.",
+            instead="The default: weights by known entries, and an exact head, which hears the "
+            'annotators alone anyway; or weighting = "surgical" (each annotator one vote).',
         ),
         "decoupled": Recipe(
             method={"loss": "cooccurrence_adjusted", "head": "none", "prior": "independent"},
+            shown=False,
             title="each hospital's own co-occurrence is taken out of what is learnt",
             why="What goes with what at a hospital is added to the scores in training only, so the "
             "network need not learn it as appearance. The exact head learns it anew, so there is "
             "none.",
-            measured="Synthetic: false coupling .33 to .25 (ideal .10), AP of a rare label .12 to "
-            ".27. Real features: false coupling .19 to .135, mAP .183 to .177 on exams that share "
-            "the coupling.",
-            sources=(EARLIER,),
+            measured="Not shown to help. Real features with coupling made (6 hospitals, three "
+            "coupled pairs, 4 to 5 seeds): false coupling "
+            f"{FEATURES.said['Co-occurrence skew']} for every method, "
+            f"{FEATURES.said['no false coupling to lower']}: nothing to lower. On pixels it is "
+            "not measured. Hints from before the benchmark, seeds not noted: synthetic, false "
+            "coupling .33 to .25 (ideal .10), AP of a rare label .12 to .27; real features, false "
+            "coupling .19 to .135, mAP .183 to .177 on exams that share the coupling.",
+            sources=(FEATURES.source, EARLIER),
             loses="Where patients at use are coupled as those in training, mAP falls; so do rare "
             "labels whose holder has few negatives.",
-            instead='prior = "site" where a model is used at the hospitals that trained it; the '
-            "default recipe where false coupling does not matter.",
+            instead="The default, until a table shows a gain; try it beside the default and look "
+            'at false coupling and the decoupled test. prior = "site" where a model is used at the '
+            "hospitals that trained it.",
         ),
         "shared_momentum": Recipe(
             method={"algorithm": "fedcm"},
-            training={"optimizer": "sgd", "momentum": 0.0, "batch_size": 8},
             title="momentum that all hospitals share outlives a round",
             why="A round moves the shared body by a few steps, each hospital in its own direction. "
             "In shared momentum every step follows mostly what all found together, so a round "
-            "goes further. Small batches give more steps.",
-            measured="Phantoms, 20 hospitals, 40 rounds, BCE, with an exact head: mAP .459 with "
-            "it, .428 without (pooled .510); 3 seeds.",
-            sources=(QUALITY,),
+            "goes further.",
+            measured=f"{PHANTOMS.world}, BCE, with an exact head: mAP "
+            f"{PHANTOMS.said['shared momentum with BCE']} with it, "
+            f"{PHANTOMS('with a Newton head', 'mAP')} without.",
+            sources=(PHANTOMS.source,),
             loses="Adam: it needs plain SGD. A model more travels down in each round.",
             instead='algorithm = "fedavg", with an optimiser of one\'s own choice.',
         ),
         "more_rounds": Recipe(
-            training={"rounds": 24, "local_epochs": 1},
-            title="more and shorter rounds for the shared body",
+            training={"rounds": 24},
+            title="more rounds for the shared body, each with as many local epochs as now",
             why="What an exact head leaves of the gap to pooled training is the body, which only "
             "rounds train.",
-            measured="Pixels of a toy with a specialist, balanced BCE: mAP .60 in 8 rounds of 2 "
-            "epochs, .67 in 24 rounds of 1 (one seed); with an exact head .71 and .73.",
-            sources=(EARLIER,),
-            loses="Bytes and waiting: each round is a model down and up.",
+            measured="Pixels of a toy with a specialist, 5 hospitals, balanced BCE: mAP .60 in 8 "
+            "rounds of 2 epochs (2 seeds), .67 in 24 rounds of 1 (one seed), half as many epochs "
+            "again; with an exact head .71 and .73. "
+            f"{PHANTOMS_TRIED.world}, FedAvg with an exact head: mAP "
+            f"{PHANTOMS_TRIED('FedAvg, SGD .3, batches of 8', 'mAP')} in 40 rounds, "
+            f"{PHANTOMS_TRIED('… 160 rounds of FedAvg', 'mAP')} in 160.",
+            sources=(EARLIER, PHANTOMS_TRIED.source, BACKBONE, PIXELS),
+            loses="Bytes, waiting and computing: each round is a model down and up, and as many "
+            "steps more.",
             instead="A frozen pretrained backbone and a head from sums where images are few (macro "
             "AUROC .642 on 1,617 radiographs at 64 px, .627 by rounds, on other splits).",
         ),
+        "small_batches": Recipe(
+            training={"batch_size": 8},
+            shown=False,
+            title="small batches: more steps in a round",
+            why="A hospital that takes few steps in a round moves the body little. Of the same "
+            "images, smaller batches make more steps, each with more noise.",
+            measured=f"Not shown to help. {PHANTOMS_TRIED.world}, FedAvg by Adam with an exact "
+            f"head: mAP {PHANTOMS_TRIED(_BATCHES_OF_32, 'mAP')} with batches of 32, "
+            f"{PHANTOMS_TRIED('the same with batches of 8', 'mAP')} with batches of 8.",
+            sources=(PHANTOMS_TRIED.source,),
+            loses="Time: small batches use a processor less well. The learning rate has to be "
+            "chosen anew.",
+            instead="More local epochs, or more rounds.",
+        ),
         "as_it_is": Recipe(
-            title="the default recipe: prevalence may differ",
-            why="Balanced losses and an exact head over all exams do not ask who is how frequent "
-            "where.",
-            measured="Real features are such a split (Dirichlet 0.3): macro AUROC .749 (FedAvg "
-            ".735), mAP .184 (FedAvg .181). Adjusting each hospital's loss to its own prevalence "
-            "is not in a table yet.",
-            sources=(FEATURES,),
+            title="prevalence may differ",
+            why="Weights of positives by the federation's counts and an exact head over all exams "
+            "do not ask who is how frequent where.",
+            measured=f"{FEATURES.world}, are such a split (Dirichlet 0.3): macro AUROC "
+            f"{FEATURES('concilium', 'macro AUROC')} (FedAvg "
+            f"{FEATURES('fedavg, BCE', 'macro AUROC')}), mAP {FEATURES('concilium', 'mAP')} "
+            f"(FedAvg {FEATURES('fedavg, BCE', 'mAP')}). Adjusting each hospital's loss to its own "
+            "prevalence is not in a table yet.",
+            sources=(FEATURES.source,),
             loses="Alerts: thresholds from all hospitals' validation exams give other alert rates "
             "where a finding is more or less common.",
             instead='loss = "logit_adjusted" (published: Menon et al. 2021; not measured here), or '
@@ -177,11 +237,22 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             method={"compression": "bfloat16"},
             title="updates in 16 bits",
             why="Each entry of an update is rounded to bfloat16, half the bytes up.",
-            measured="Phantoms, 3 seeds: AUROC +.0005 ± .0013 and mAP .397 against .398 at 50 % of "
-            "the bytes up.",
-            sources=(COMPRESSION,),
+            measured=f"{PHANTOMS_COMPRESSED.world}: AUROC "
+            f"{PHANTOMS_COMPRESSED('bfloat16', 'AUROC')} and mAP "
+            f"{PHANTOMS_COMPRESSED('bfloat16', 'mAP')} against "
+            f"{PHANTOMS_COMPRESSED.said['mAP (none']} at "
+            f"{PHANTOMS_COMPRESSED('bfloat16', 'bytes up')} of the bytes up.",
+            sources=(PHANTOMS_COMPRESSED.source,),
             loses="Under secure sum nothing is saved: a masked value has 64 bits.",
-            instead='compression = {name = "top_k"} at 20 % of the bytes costs .013 AUROC.',
+            instead='compression = {name = "top_k"} at '
+            f"{PHANTOMS_COMPRESSED('top 10 %', 'bytes up')} of the bytes changes AUROC by "
+            f"{PHANTOMS_COMPRESSED('top 10 %', 'AUROC')}.",
         ),
     }
 )
+
+
+def differs(recipe: Recipe) -> bool:
+    """Whether it sets anything otherwise than the default recipe."""
+    default = RECIPES["default"].settings
+    return any(key not in default or default[key] != own for key, own in recipe.settings.items())

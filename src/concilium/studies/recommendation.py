@@ -1,65 +1,31 @@
-"""Which recipe a split calls for: rules over summed statistics, each with what it has seen.
+"""Which recipe a split calls for, from what the rules of ``studies/rules.py`` see in it.
 
 A rule that sees something in a ``Situation`` names a recipe of ``studies/recipes.py``. Recipes are
-whole or not at all: one that would change what an earlier rule has set is told, but not taken.
+whole or not at all: one that would change what an earlier rule has set is told, but not taken. One
+that no measurement shows to help is offered beside what is recommended, to be tried. One that sets
+nothing otherwise than the default says what the default has it for, and then it stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any, Literal
 
 from concilium.foundation.files import plain
-from concilium.labels.split_profile import ENOUGH
-from concilium.labels.spread import Spread
-from concilium.studies.recipes import RECIPES, Recipe
+from concilium.studies.recipes import RECIPES, differs
 from concilium.studies.recognition import toml_value
+from concilium.studies.rules import RULES, Rule
 from concilium.studies.situation import Situation
 
-Floats = npt.NDArray[np.float64]
-
-# Set by dealing out the patients of 25,596 NIH exams (docs/recipes.md, "How a split is read").
-FEW_HOLDERS = 3.0
-"""Effective holders of a label that few hospitals hold; at most half the effective hospitals."""
-ENOUGH_POSITIVES = 10
-"""Below so many positives of all hospitals it is chance who holds a label."""
-COUPLED = 0.12
-"""Standard deviation of phi between hospitals."""
-SHIFTED = 0.7
-"""The same of log-odds of a prevalence: a factor of two in odds."""
-CHANCE = 0.001
-"""How probable so much difference may be among like hospitals, over all that is compared."""
-
-FEWEST_HOLDERS = 3
-"""Below so many, rows by evidence are nearly one hospital's own (``weightings``)."""
-FEW_STEPS = 10.0
-"""Gradient steps of a hospital in a round."""
-ROUNDS_ON_IMAGES = 24
-"""The rounds of the toy on pixels that gained by more of them (docs/recipes.md)."""
-LARGE_UPDATE = 10_000_000
-"""Bytes."""
-
-MOST_PAIRS = 3
-
-
-@dataclass(frozen=True)
-class Rule:
-    """``sees`` says in numbers what calls for the ``recipe``, or nothing."""
-
-    name: str
-    recipe: str
-    sees: Callable[[Situation], str]
+Standing = Literal["taken", "to try", "in the default", "not taken"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A rule that has ``seen`` something, and whether its recipe is taken.
+    """A rule that has ``seen`` something, and the recipe it calls for.
 
-    ``against`` are earlier rules that have set one of its keys otherwise: then it is not.
+    ``against`` are earlier rules that have set one of its keys otherwise: then it is not taken.
     """
 
     rule: str
@@ -68,13 +34,18 @@ class Finding:
     against: tuple[str, ...] = ()
 
     @property
-    def taken(self) -> bool:
-        """Whether its recipe is part of what is recommended."""
-        return not self.against
+    def standing(self) -> Standing:
+        """What becomes of its recipe."""
+        own = RECIPES[self.recipe]
+        if self.against:
+            return "not taken"
+        if self.recipe != "default" and not differs(own):
+            return "in the default"
+        return "taken" if own.shown else "to try"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, those of the recipe too."""
-        return {**vars(self), "taken": self.taken, **vars(RECIPES[self.recipe])}
+        return {**vars(self), "standing": self.standing, **vars(RECIPES[self.recipe])}
 
 
 @dataclass(frozen=True)
@@ -86,11 +57,27 @@ class Recommendation:
     method: Mapping[str, Any]
     training: Mapping[str, Any]
 
+    @property
+    def to_try(self) -> list[str]:
+        """Recipes that nothing measured shows to help, and no earlier rule stands against."""
+        return [own.recipe for own in self.findings if own.standing == "to try"]
+
+    @property
+    def trials(self) -> dict[str, dict[str, Any]]:
+        """Methods to run beside the recommended one: it with one recipe that is to be tried."""
+        changes = {name: RECIPES[name].method for name in self.to_try}
+        return {name: {**self.method, **change} for name, change in changes.items() if change}
+
     def to_toml(self) -> str:
-        """The method as a table of a study file; what ``[training]`` should say as remarks."""
+        """The methods as tables of a study file; what ``[training]`` should say as remarks."""
         lines = ["[methods.recommended]", *as_lines(self.method)]
-        if self.training:  # a study has that table already, and TOML wants it once
-            lines += ["# and in [training]:", *(f"# {line}" for line in as_lines(self.training))]
+        # a study has [training] already, and TOML wants it once
+        lines += _remarks("and in [training]:", self.training)
+        for name in self.to_try:
+            lines += _remarks(f"not shown to help, in [training], {name}:", RECIPES[name].training)
+        for name, method in self.trials.items():
+            lines += ["", f"# not shown to help, to be tried beside it: {name}"]
+            lines += [f"[methods.try_{name}]", *as_lines(method)]
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -100,6 +87,7 @@ class Recommendation:
             "findings": [finding.to_json() for finding in self.findings],
             "method": self.method,
             "training": self.training,
+            "trials": self.trials,
             "toml": self.to_toml(),
         }
         found: dict[str, Any] = plain(values)
@@ -115,6 +103,11 @@ def as_lines(settings: Mapping[str, Any]) -> list[str]:
     return [f"{key} = {toml_value(value)}" for key, value in settings.items()]
 
 
+def _remarks(title: str, settings: Mapping[str, Any]) -> list[str]:
+    """Settings as lines that TOML does not read, under a title; nothing of none."""
+    return [f"# {line}" for line in (title, *as_lines(settings))] if settings else []
+
+
 def recommend(situation: Situation) -> Recommendation:
     """What follows from a situation."""
     seen = [(rule, rule.sees(situation)) for rule in RULES]
@@ -126,166 +119,17 @@ def combine(situation: Situation, seen: Iterable[tuple[Rule, str]]) -> Recommend
     findings: list[Finding] = []
     chosen: dict[tuple[str, str], tuple[Any, str]] = {}  # table and key → value, and whose it is
     for rule, text in seen:
-        wanted = _settings(RECIPES[rule.recipe]) if rule.recipe != "default" else {}
+        wanted = RECIPES[rule.recipe].settings if rule.recipe != "default" else {}
         others = [
             chosen[key][1] for key in wanted if key in chosen and chosen[key][0] != wanted[key]
         ]
-        findings.append(Finding(rule.name, text, rule.recipe, tuple(dict.fromkeys(others))))
-        if not others:
+        finding = Finding(rule.name, text, rule.recipe, tuple(dict.fromkeys(others)))
+        findings.append(finding)
+        if finding.standing in ("taken", "in the default"):
             chosen |= {key: (value, rule.name) for key, value in wanted.items()}
-    method = dict(RECIPES["default"].method)
-    method |= {key: value for (table, key), (value, _) in chosen.items() if table == "method"}
-    training = {key: value for (table, key), (value, _) in chosen.items() if table == "training"}
+    settings = RECIPES["default"].settings | {key: value for key, (value, _) in chosen.items()}
+    method, training = (
+        {key: value for (table, key), value in settings.items() if table == own}
+        for own in ("method", "training")
+    )
     return Recommendation(situation, tuple(findings), method, training)
-
-
-def _settings(recipe: Recipe) -> dict[tuple[str, str], Any]:
-    """What a recipe sets, by table and key."""
-    tables = {"method": recipe.method, "training": recipe.training}
-    return {(table, key): value for table, own in tables.items() for key, value in own.items()}
-
-
-def _every_split(own: Situation) -> str:
-    profile = own.profile
-    return (
-        f"{_plural(profile.hospitals, 'hospital')} with {profile.statistics.num_images:,} training "
-        f"images (as unequal as {profile.effective_hospitals:.1f} of one size), "
-        f"{_plural(len(own.labels), 'label')}, {'images' if own.images else 'features'}"
-    )
-
-
-def _nothing_trains(own: Situation) -> str:
-    return "" if own.body_trains else "nothing below the head trains"
-
-
-def _few_holders(own: Situation) -> str:
-    profile = own.profile
-    few = (profile.holders < FEWEST_HOLDERS) & (profile.statistics.positives > 0)
-    if not few.any():
-        return ""
-    named = own.named(few, lambda i: _plural(profile.holders[i], "hospital"))
-    return f"fewer than {FEWEST_HOLDERS} hospitals have {ENOUGH} or more patients with: {named}"
-
-
-def concentrated(own: Situation) -> npt.NDArray[np.bool_]:
-    """Labels (L,) that few hospitals hold, for how many there are."""
-    most = min(FEW_HOLDERS, own.profile.effective_hospitals / 2)
-    with np.errstate(invalid="ignore"):
-        few = own.profile.effective_holders <= most
-    found: npt.NDArray[np.bool_] = few & (own.profile.statistics.positives >= ENOUGH_POSITIVES)
-    return found
-
-
-def _specialist(own: Situation) -> str:
-    few, profile = concentrated(own), own.profile
-    if not few.any():
-        return ""
-
-    def text(label: int) -> str:
-        positives = profile.statistics.positives[label]
-        return f"{positives:,} positives, {profile.effective_holders[label]:.1f} effective holders"
-
-    return f"labels that few of the hospitals hold: {own.named(few, text)}"
-
-
-def _partial_annotation(own: Situation) -> str:
-    profile = own.profile
-    partly = (profile.annotators < profile.hospitals) & (profile.annotators > 0)
-    if not partly.any():
-        return ""
-    named = own.named(partly, lambda i: f"{profile.annotators[i]} of {profile.hospitals}")
-    return f"labels that some hospitals do not annotate: {named}"
-
-
-def _coupling(own: Situation) -> str:
-    spread, pairs = own.profile.coupling, np.triu(np.ones((len(own.labels),) * 2, bool), k=1)
-    found = np.argwhere(pairs & beyond_chance(spread, spread.between, COUPLED, pairs))
-    if not len(found):
-        return ""
-    found = found[np.argsort(-spread.between[tuple(found.T)])]
-
-    def text(a: int, b: int) -> str:
-        phi = f"phi {spread.mean[a, b]:+.2f} ± {spread.between[a, b]:.2f}"
-        return f"{own.labels[a]} + {own.labels[b]} ({phi})"
-
-    shown = ", ".join(text(a, b) for a, b in found[:MOST_PAIRS].tolist())
-    return (
-        f"what goes with what differs between hospitals in {_plural(len(found), 'pair')}: {shown}"
-    )
-
-
-def _prevalence(own: Situation) -> str:
-    spread, profile = own.profile.prevalence_spread, own.profile
-    every = np.ones(len(own.labels), bool)
-    found = beyond_chance(profile.prevalence, spread, SHIFTED, every) & ~concentrated(own)
-    if not found.any():
-        return ""
-
-    def text(label: int) -> str:
-        mean = 100 * profile.prevalence.mean[label]
-        return f"{mean:.1f} %, odds × or ÷ {np.exp(spread[label]):.1f}"
-
-    return f"labels that are common at one hospital and rare at another: {own.named(found, text)}"
-
-
-def beyond_chance(
-    spread: Spread, size: Floats, least: float, compared: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.bool_]:
-    """Where hospitals differ in ``size`` by the ``least``, and by more than chance.
-
-    ``size`` is their spread on the scale of ``least``; all arrays have the shape of the spread's.
-    Chance is shared by all that is ``compared`` and says anything.
-    """
-    number = max(1, int((np.isfinite(spread.chance) & compared).sum()))
-    with np.errstate(invalid="ignore"):
-        found: npt.NDArray[np.bool_] = (size >= least) & (spread.chance < CHANCE / number)
-    return found
-
-
-def _images(own: Situation) -> str:
-    return "a body is trained on images" if own.images and own.body_trains else ""
-
-
-def _few_rounds(own: Situation) -> str:
-    few = own.images and own.body_trains and own.rounds < ROUNDS_ON_IMAGES
-    return f"{own.rounds} rounds of {own.local_epochs} local epochs on images" if few else ""
-
-
-def _few_steps(own: Situation) -> str:
-    if not own.body_trains or not own.steps_per_round < FEW_STEPS:
-        return ""
-    return (
-        f"{own.steps_per_round:.1f} steps of a hospital in a round ({own.images_per_hospital:,.0f} "
-        f"images in batches of {own.batch_size}, {_plural(own.local_epochs, 'local epoch')})"
-    )
-
-
-def _large_update(own: Situation) -> str:
-    if own.update_bytes < LARGE_UPDATE:
-        return ""
-    share = own.participation * own.rounds
-    return (
-        f"an update of {own.update_bytes / 1e6:,.1f} MB; a hospital sends about "
-        f"{share * own.update_bytes / 1e6:,.0f} MB in {own.rounds} rounds"
-    )
-
-
-def _plural(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
-
-
-RULES = (
-    Rule("every_split", "default", _every_split),
-    Rule("nothing_trains", "from_sums", _nothing_trains),
-    Rule("few_holders", "plain_rows", _few_holders),
-    Rule("specialist", "exact_head", _specialist),
-    Rule("partial_annotation", "evidence_rows", _partial_annotation),
-    Rule("coupling", "decoupled", _coupling),
-    Rule("images", "shared_momentum", _images),
-    Rule("few_rounds", "more_rounds", _few_rounds),
-    Rule("few_steps", "shared_momentum", _few_steps),
-    Rule("prevalence", "as_it_is", _prevalence),
-    Rule("large_update", "half_the_bytes", _large_update),
-)
-"""In order: the settings of an earlier rule stand. Rows of few holders come before rows by
-evidence (privacy before gain), an exact head before a loss that wants none."""
