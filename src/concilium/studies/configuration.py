@@ -193,7 +193,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "fedbn": {"loss": "bce", "sharing": "all_but_normalisation"},
     "concilium": {
         "loss": "positive_weighted",
-        "algorithm": "fedcm",
+        "algorithm": {"name": "fedcm", "alpha": 0.3},
         "weighting": "by_known_entries",
         "head": "newton",
     },

@@ -175,7 +175,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             "hospitals that trained it.",
         ),
         "shared_momentum": Recipe(
-            method={"algorithm": "fedcm"},
+            method={"algorithm": {"name": "fedcm", "alpha": 0.3}},
             title="momentum that all hospitals share outlives a round",
             why="A round moves the shared body by a few steps, each hospital in its own direction. "
             "In shared momentum every step follows mostly what all found together, so a round "
