@@ -50,17 +50,22 @@ def as_markdown(table: Table, level: int = 3) -> str:
     """The table with its heading; without rows, a sentence that says so."""
     if not table.rows:
         return f"{'#' * level} {table.title}\n\nNo rows.\n"
-    lines = [
-        _line([_escaped(title) for title in table.columns]),
-        _line(["---", *["---:"] * (len(table.columns) - 1)]),
-        *(_line([_markdown(cell) for cell in row]) for row in table.rows),
-    ]
-    body = "\n".join(lines) + "\n"
+    body = grid(table)
     caption = f"\n{_escaped(table.caption)}\n" if table.caption else ""
     if table.folded:
         summary = f"<details><summary>{_escaped(table.title)}</summary>"
         return f"{summary}\n\n{body}{caption}\n</details>\n"
     return f"{'#' * level} {table.title}\n\n{body}{caption}"
+
+
+def grid(table: Table) -> str:
+    """The lines of the table alone, as Markdown."""
+    lines = [
+        _line([_escaped(title) for title in table.columns]),
+        _line(["---", *["---:"] * (len(table.columns) - 1)]),
+        *(_line([_markdown(cell) for cell in row]) for row in table.rows),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def as_html(table: Table) -> Html:

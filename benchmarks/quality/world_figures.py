@@ -39,9 +39,10 @@ def rounds(cast: Cast, world: str) -> Picture | None:
         return None
     name = f"rounds-{identifier(world)}"
     caption = (
-        f"{cast.evidence.title(world)}: on validation exams, the trained body before its exact "
-        "head (each head chose its own body); bands: lowest and highest seed. A round of "
-        "pooled training goes over all exams."
+        f"{cast.evidence.title(world)}: the trained body before its exact head (each head chose "
+        "its own body); bands: lowest and highest seed. The recall is of test exams, by which "
+        "nothing is chosen, the score that of validation exams, by which the round is. A round of "
+        "pooled training goes over all exams. Trainings that diverged have no rounds here."
     )
     svg = curve_chart(name, charts, cast.looks, f"Rare-set recall by round in {world}")
     return Picture(name, "erasure", world, svg, caption)
@@ -81,7 +82,8 @@ def dots(cast: Cast, world: str) -> Picture | None:
     name = f"of-pooled-{identifier(world)}"
     caption = (
         f"{evidence.title(world)}: part of the pooled model's value, paired by seed; bars: 95 % "
-        "t interval of the mean. The exact head of each method is the one that validation prefers."
+        "t interval of the mean. The exact head of each method is the one that validation prefers. "
+        "Seeds that diverged or are undefined are left out; the tables count them."
     )
     drawn = looks(methods, cast.default, cast.baseline)
     svg = method_chart(name, panels, drawn, f"Every method relative to pooled training in {world}")

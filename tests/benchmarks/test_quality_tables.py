@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from answers import cheapest, decoupled, erased, erases, multi_label, restored
+from answers import erased, erases, multi_label, restored
 from comparisons import BASELINE, DEFAULT, at_a_glance, compared, compared_labels, said
 from comparisons import tables as comparison_tables
+from coupling_tables import cheapest, decoupled
 from evidence import Evidence, Model
 from shown import SHOWN
 from table_forms import Entry, Table, as_html, as_markdown
@@ -222,8 +223,8 @@ def test_the_price_of_decoupling_is_set_beside_what_it_buys() -> None:
     evidence = Evidence.of(rows)
     bold = [line[0].text for line in decoupled(evidence, "w").rows if line[0].bold]  # type: ignore[union-attr]
     assert bold == ["good"]
-    ((world, model, change, cost, reached),) = cheapest(evidence).rows
-    assert (world, model, reached) == ("w", "good", "yes")
+    ((world, model, change, cost, reached, left_out),) = cheapest(evidence).rows
+    assert (world, model, reached, left_out) == ("w", "good", "yes", "0")
     assert (change, cost) == ("−25.0 [−25.0, −25.0]", "−0.003 [−0.003, −0.003]")
 
 

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import pytest
-from answers import ranked
 from evidence import Evidence, Model
 from model_charts import groups
 from paired import hospital_gain, paired, ratios, relative_to_pooled
+from rank_tables import ranked
 from ranking import Score, nemenyi, ranks, score
 from scipy import stats
 from sweeps import BASES, sweeps_of

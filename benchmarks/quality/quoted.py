@@ -1,0 +1,139 @@
+"""Tables of ``docs/results.md`` that are made from rows, between two comments.
+
+    <!-- rows: WORLD | MODEL = NAME; MODEL; FIRST - SECOND = NAME | COLUMN COLUMN -->
+    <!-- end of rows -->
+
+A MODEL is METHOD or METHOD+HEAD, NAME is what the table calls it (bold between two ``**``), a
+COLUMN is a key of ``shown.SHOWN``. FIRST - SECOND is a line of differences, paired over seeds.
+``python benchmarks/quality --tables`` writes what stands between the comments; a test holds it to
+the rows of ``benchmarks/quality/results``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from evidence import Evidence, Model
+from paired import paired
+from rows import Row
+from shown import SHOWN, Shown
+from table_forms import Entry, Table, grid
+from world_tables import seeds_said
+
+from concilium.foundation.files import write_atomically
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "results.md"
+OPENS, CLOSES = "<!-- rows:", "<!-- end of rows -->"
+BLOCK = re.compile(rf"({OPENS} ([^\n]*) -->\n)(.*?)({CLOSES})", re.DOTALL)
+RowsOf = Callable[[str], Iterable[Row]]
+"""The rows of a world by its name."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a quoted table: its name, and one model, or two whose difference it gives."""
+
+    name: str
+    models: tuple[Model, ...]
+
+
+@dataclass(frozen=True)
+class Quoted:
+    """What a comment asks for."""
+
+    world: str
+    lines: tuple[Line, ...]
+    columns: tuple[Shown, ...]
+
+
+def parsed(asked: str) -> Quoted:
+    """What stands in an opening comment. Raises ValueError where that cannot be read."""
+    parts = [part.strip() for part in asked.split("|")]
+    if len(parts) != 3 or not all(parts):
+        raise ValueError(f"not WORLD | MODELS | COLUMNS: {asked!r}")
+    unknown = [key for key in parts[2].split() if key not in SHOWN]
+    if unknown:
+        raise ValueError(f"no columns {unknown} (there are {', '.join(SHOWN)})")
+    lines = tuple(_line(own) for own in parts[1].split(";"))
+    return Quoted(parts[0], lines, tuple(SHOWN[key] for key in parts[2].split()))
+
+
+def _line(text: str) -> Line:
+    asked, _, name = (part.strip() for part in text.partition("="))
+    models = tuple(_model(own.strip()) for own in asked.split(" - "))
+    if len(models) > 2:
+        raise ValueError(f"a difference has two models: {text!r}")
+    return Line(name or " − ".join(own.title for own in models), models)
+
+
+def _model(text: str) -> Model:
+    method, _, head = text.partition("+")
+    if not re.fullmatch(r"\w+", method) or not re.fullmatch(r"\w*", head):
+        raise ValueError(f"not METHOD or METHOD+HEAD: {text!r}")
+    return Model(method, head or "none")
+
+
+def updated(text: str, rows_of: RowsOf) -> str:
+    """A document with all its tables as the rows have them.
+
+    Raises ValueError for a comment that cannot be read, and for one that is not closed.
+    """
+    found = list(BLOCK.finditer(text))
+    if text.count(OPENS) != len(found) or any(OPENS in own[3] for own in found):
+        raise ValueError(f"a comment {OPENS} … --> is not closed by {CLOSES}")
+    evidence = Evidence.of(row for world in worlds_of(text) for row in rows_of(world))
+    return BLOCK.sub(lambda own: own[1] + table(parsed(own[2]), evidence) + own[4], text)
+
+
+def worlds_of(text: str) -> tuple[str, ...]:
+    """The worlds that a document quotes."""
+    return tuple(dict.fromkeys(parsed(own[2]).world for own in BLOCK.finditer(text)))
+
+
+def table(quoted: Quoted, evidence: Evidence) -> str:
+    """The table that is asked for, or a sentence that there are no rows of its world."""
+    if quoted.world not in evidence.worlds:
+        return f"\nThere are no rows of `{quoted.world}` yet.\n\n"
+    arrows = {"higher": "↑", "lower": "↓"}
+    titles = [f"{own.title} {arrows[own.better]}" for own in quoted.columns]
+    rows: list[list[Entry | str]] = [
+        [
+            _name(line.name),
+            *(_cell(evidence, quoted.world, line.models, own) for own in quoted.columns),
+            _seeds(evidence, quoted.world, line.models),
+        ]
+        for line in quoted.lines
+    ]
+    return f"\n{grid(Table.of('', ['model', *titles, 'seeds'], rows))}\n"
+
+
+def _name(name: str) -> Entry:
+    bold = re.fullmatch(r"\*\*(.+)\*\*", name)
+    return Entry(bold[1], bold=True) if bold else Entry(name)
+
+
+def _cell(evidence: Evidence, world: str, models: tuple[Model, ...], shown: Shown) -> str:
+    if len(models) == 1:
+        return shown.text(evidence, world, models[0])
+    gap = paired(*(shown.values(evidence, world, model) for model in models))
+    return gap.text(shown.form.lstrip("+"), len(evidence.seeds(world)))
+
+
+def _seeds(evidence: Evidence, world: str, models: tuple[Model, ...]) -> str:
+    """How many seeds there are, of a difference those that both have."""
+    if len(models) == 1:
+        return seeds_said(evidence, world, models[0])
+    both = set.intersection(*(set(evidence.runs(world, model)) for model in models))
+    return f"{len(both)} of {len(evidence.seeds(world))}"
+
+
+def write(path: Path, rows_of: RowsOf) -> bool:
+    """Bring the tables of a document up to date; whether that changed anything."""
+    before = path.read_text(encoding="utf-8")
+    after = updated(before, rows_of)
+    if after != before:
+        write_atomically(path, after.encode())
+    return after != before
