@@ -46,6 +46,7 @@ format: $(VENV)/dev.stamp ## put the code into its format and mend what can be m
 
 docs: $(VENV)/dev.stamp ## write docs/methods anew from the docstrings
 	$(RUN) docs.make_methods
+	$(RUN) docs.make_recipes
 
 mutate: $(VENV)/dev.stamp ## plant faults one at a time; the fast tests must catch 95 % (every night)
 	$(RUN) tests.mutation

@@ -318,6 +318,7 @@ def _rare_ones(hospitals: int, concentration: float = 1.0) -> dict[str, Any]:
 
 PHANTOM = [
     _phantom("phantom-5", "phantoms, 5 hospitals, a specialist", _rare_ones(5)),
+    _phantom("phantom-5-quick", "phantoms, 5 hospitals, 10 rounds", _rare_ones(5), rounds=10),
     _phantom(
         "phantom-20",
         "phantoms, 20 hospitals, a specialist",

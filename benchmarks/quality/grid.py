@@ -33,7 +33,7 @@ QUICK: list[Entry] = [
     Entry("features-20", LINES, 2),
     Entry("features-coupling-1", ("pooled_bce", "fedavg_bce", "cooccurrence_adjusted"), 2),
     Entry("radiographs", THREE, 1),
-    Entry("phantom-5", THREE, 1),
+    Entry("phantom-5-quick", ("pooled_bce", "fedavg_bce", "concilium"), 1),
 ]
 
 
