@@ -30,6 +30,13 @@ def _with(**settings: Any) -> dict[str, Any]:
 # What brackets everything else: alone, all in one place, and the one most obvious finding.
 LINES = _all(
     Method("local_only", "each hospital alone", _with(trains="hospitals")),
+    Method(
+        "local_positive_weighted",
+        "each hospital alone, concilium's loss",
+        {"trains": "hospitals", "loss": "positive_weighted"},
+        "loss.tau",
+        (0.5, 1.0),
+    ),
     Method("pooled_bce", "all exams in one place, BCE", _with(trains="pooled")),
     Method(
         "pooled_balanced",
