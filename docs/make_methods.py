@@ -79,8 +79,9 @@ def index() -> str:
 
 def write() -> None:
     """Write all pages; what is no page any more goes."""
+    found = pages()  # before anything is removed: it may be stopped
     shutil.rmtree(HERE, ignore_errors=True)
-    for place, text in pages().items():
+    for place, text in found.items():
         path = HERE / place
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

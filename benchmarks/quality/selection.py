@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatch
 from typing import NamedTuple
 
 from definitions import Catalogue
+
+from concilium.foundation.checks import suggestion
+from concilium.foundation.errors import InputError, Problem
 
 
 class Entry(NamedTuple):
@@ -32,8 +35,11 @@ def resolved(
 ) -> list[Entry]:
     """Entries with names instead of patterns, of the worlds and methods that are asked for.
 
-    Raises KeyError for a world that is not there.
+    Raises KeyError for a world of the grid that is not there, and InputError for a pattern that
+    matches nothing in the catalogue.
     """
+    _check("--worlds", worlds, catalogue.worlds)
+    _check("--methods", methods, catalogue.methods)
     found = []
     for entry in grid:
         world = catalogue.worlds[entry.world].name
@@ -42,6 +48,14 @@ def resolved(
         if own and _matches(world, worlds):
             found.append(Entry(world, own, entry.seeds if seeds is None else seeds))
     return found
+
+
+def _check(option: str, patterns: Iterable[str], names: Collection[str]) -> None:
+    nothing = [own for own in patterns if not any(fnmatch(name, own) for name in names)]
+    if nothing:
+        raise InputError(
+            [Problem(option, f"nothing matches {p!r}", suggestion(p, names)) for p in nothing]
+        )
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

@@ -26,6 +26,7 @@ from store import Store, append, whole_lines
 from tuning import Trial, choose, together
 
 from concilium.data.dataset import Dataset
+from concilium.foundation.errors import InputError
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.orchestration.checkpoints import environment
 from concilium.orchestration.observers import silent
@@ -470,7 +471,15 @@ def test_patterns_choose_from_a_grid(known: Catalogue) -> None:
     grid = [Entry("tiny", ("fed*",), 3)]
     assert resolved(grid, known) == [Entry("tiny", ("fedavg", "fedprox"), 3)]
     assert resolved(grid, known, methods=["*prox"], seeds=1) == [Entry("tiny", ("fedprox",), 1)]
-    assert resolved(grid, known, worlds=["other*"]) == []
+    assert resolved([Entry("tiny", ("fedavg",), 3)], known, methods=["*prox"]) == []
+
+
+@pytest.mark.parametrize("asked", [{"worlds": ["tiny", "tinny"]}, {"methods": ["fedprx"]}])
+def test_a_pattern_that_nothing_matches_is_a_mistake(
+    known: Catalogue, asked: dict[str, list[str]]
+) -> None:
+    with pytest.raises(InputError, match=r"nothing matches '(tinny|fedprx)'.*(tiny|fedprox)"):
+        resolved([Entry("tiny", ("*",), 3)], known, **asked)  # type: ignore[arg-type]
 
 
 def test_listing_says_what_would_run_and_runs_nothing(
