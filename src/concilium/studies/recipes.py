@@ -201,7 +201,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             f"{PHANTOMS_TRIED('… 160 rounds of FedAvg', 'mAP')} in 160.",
             sources=(EARLIER, PHANTOMS_TRIED.source, BACKBONE, PIXELS),
             loses="Bytes, waiting and computing: each round is a model down and up, and as many "
-            "steps more.",
+            "steps more. With the default's loss a small data set is soon learnt by heart: on one "
+            "development cohort of phantoms the best of many rounds came early.",
             instead="A frozen pretrained backbone and a head from sums where images are few (macro "
             "AUROC .642 on 1,617 radiographs at 64 px, .627 by rounds, on other splits).",
         ),
