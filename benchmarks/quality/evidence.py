@@ -15,10 +15,9 @@ from typing import NamedTuple
 
 from rows import Row
 
-from concilium.studies.columns import defined
+from concilium.studies.columns import NAN, defined
 from concilium.studies.comparison import Measured
 
-NAN = float("nan")
 FAMILIES = ("features", "phantom", "radiographs", "tables")
 TRAINS = ("hospitals", "federation", "pooled")
 HEADS = ("none", "newton", "balanced_ridge")

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from concilium.foundation.files import plain
+from concilium.studies.columns import NAN
 from concilium.studies.configuration import digest_of
 
-NAN = float("nan")
 NUMBERS = (
     "validation",
     "kept_round",

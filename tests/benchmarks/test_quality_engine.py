@@ -20,7 +20,7 @@ from bodies import Body, Training, Workplace
 from command import main
 from definitions import HERE, Catalogue, Setting, lacks_data, settings_of, with_value
 from methods import Method
-from rows import NAN, Row
+from rows import Row
 from selection import Entry, resolved
 from store import Store, append, whole_lines
 from tuning import Trial, choose, together
@@ -32,6 +32,7 @@ from concilium.orchestration.checkpoints import environment
 from concilium.orchestration.observers import silent
 from concilium.studies import assembly
 from concilium.studies.bench import Job
+from concilium.studies.columns import NAN
 from concilium.studies.configuration import Study
 from concilium.studies.job import run_job
 from tests.benchmarks import tiny

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from concilium.algorithms.contract import Algorithm
 from concilium.federation.messages import total
@@ -52,7 +51,7 @@ class Schedule:
         at_least(0, rounds=self.rounds)
         at_least(1, evaluate_every=self.evaluate_every, checkpoint_every=self.checkpoint_every)
         fraction(participation=self.participation)
-        one_of(typing.get_args(Decay), decay=self.decay)
+        one_of(get_args(Decay), decay=self.decay)
 
     def pace(self, round_: int) -> float:
         """How many times the learning rate a step of this round is, in (0, 1]; rounds from 0."""
