@@ -81,7 +81,7 @@ def test_the_first_round_of_a_client_is_that_of_fedavg() -> None:
     cohorts = [("hospital-0",), ("hospital-1",)]  # each takes part for the first time
     first = rounds(perceptrons(FedAvg()), model, 2, cohorts)
     assert rounds(perceptrons(Moon()), model, 2, cohorts).model.digest() == first.model.digest()
-    again = [("hospital-0",), ("hospital-0",)]
+    again = [("hospital-0", "hospital-1"), ("hospital-0",)]  # the mean is not its own model
     second = rounds(perceptrons(FedAvg()), model, 2, again)
     assert rounds(perceptrons(Moon()), model, 2, again).model.digest() != second.model.digest()
 

@@ -14,6 +14,7 @@ from safetensors.torch import save as to_safetensors
 
 from concilium.data.dataset import Exams
 from concilium.federation.requests import EvaluationRequest, StatisticsRequest
+from concilium.foundation import components
 from concilium.foundation.errors import StudyError
 from concilium.foundation.files import plain
 from concilium.foundation.named_tensors import NamedTensors
@@ -24,6 +25,7 @@ from concilium.joint.pair_counts import PairCounts
 from concilium.orchestration.phases import asking, posterior_of, validation_score
 from concilium.studies.assembly import method_of
 from concilium.studies.bench import Job
+from concilium.studies.choice_checks import check
 from concilium.studies.configuration import Choice, MethodSettings
 from concilium.studies.reading import parse_study
 from concilium.studies.reevaluation import evaluate_again, read_meaning
@@ -82,6 +84,46 @@ def test_a_head_that_gives_evidence_needs_a_prior() -> None:
         method_of("own", settings)
     for choice in CHOICES[1:]:
         method_of("own", MethodSettings(head=EVIDENCE, prior=choice))
+
+
+SAYS = {"bce": "log-odds", "logit_adjusted": "log-odds", "cooccurrence_adjusted": "evidence"}
+"""Losses over whose scores a label prior may stand; over all others it may not."""
+
+
+@pytest.mark.parametrize("choice", CHOICES[1:])
+@pytest.mark.parametrize("loss", components.names("losses"))
+def test_a_prior_needs_a_loss_whose_scores_are_log_odds_or_evidence(loss: str, choice: str) -> None:
+    methods = {"mine": {"loss": loss, "prior": choice}}
+    study = parse_study({**CONTENT, "methods": methods}, "small.toml")
+    if loss in SAYS:
+        check(study, "small.toml", ("methods",))
+        return
+    said = (
+        f"small.toml, methods.mine: prior: .* which the scores of {loss} are not; leave the prior"
+    )
+    with pytest.raises(StudyError, match=said) as error:
+        check(study, "small.toml", ("methods",))
+    assert ('or add head = "newton"' in str(error.value)) == (loss != "softmax")
+
+
+def test_settings_of_a_loss_may_take_the_log_odds_from_it() -> None:
+    towards = Choice(name="logit_adjusted", towards="balance")
+    with pytest.raises(StudyError, match="which the scores of logit_adjusted are not"):
+        method_of("own", MethodSettings(loss=towards, prior="site"))
+
+
+@pytest.mark.parametrize("loss", ["focal", "positive_weighted", "two_way"])
+@pytest.mark.parametrize("head", ["newton", "label_regression"])
+def test_the_scores_of_an_exact_head_stand_in_for_those_of_any_loss(loss: str, head: str) -> None:
+    named = {"loss": Choice(name=loss), "head": Choice(name=head)}
+    method_of("own", MethodSettings(prior="federation", **named))
+    if head == "newton":
+        method_of("own", MethodSettings(prior="none", **named))
+
+
+def test_without_a_prior_any_loss_will_do() -> None:
+    for loss in components.names("losses"):
+        method_of("own", MethodSettings(loss=Choice(name=loss)))
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,8 @@ def test_what_is_not_shown_to_help_is_offered_beside_the_method_and_never_in_it(
     assert found.trials == found.to_json()["trials"] == {"decoupled": decoupled}
     methods = tomllib.loads(found.to_toml())["methods"]
     assert methods == {"recommended": found.method, "try_decoupled": decoupled}
-    assert "# not shown to help, in [training], small_batches:\n# batch_size = 8" in found.to_toml()
+    holds = "not shown to help, in [training], which holds for ALL methods of the study"
+    assert f"# small_batches, {holds}:\n# batch_size = 8" in found.to_toml()
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -281,7 +282,8 @@ def test_rows_of_few_holders_are_not_given_to_them_by_evidence() -> None:
 def test_advice_for_training_is_a_remark_as_a_study_has_that_table_already() -> None:
     text = combined("few_rounds").to_toml()
     remarks = '# optimizer = "sgd"\n# momentum = 0.0\n# rounds = 24'
-    assert text.endswith(f"\n# and in [training]:\n{remarks}")
+    holds = "in [training], which holds for ALL methods of the study"
+    assert text.endswith(f"\n# and {holds}:\n{remarks}")
     assert set(tomllib.loads(text)) == {"methods"}
 
 

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from concilium.studies.configuration import Study
+    from concilium.studies.recipes import Recipe
     from concilium.studies.recommendation import Finding, Recommendation
 
 _SAID_AS = {  # by the standing of a finding
     "taken": "recipe",
     "to try": "to try",
     "in the default": "the default has",
-    "not taken": "recipe",
+    "not taken": "not taken",
 }
 
 
@@ -26,13 +27,17 @@ def command(
     seed: Annotated[
         int | None, typer.Option(help="Of which split; default the first of the study.")
     ] = None,
+    why: Annotated[
+        bool, typer.Option("--why", help="With what was measured, and where it loses.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
 ) -> None:
     """Name a recipe for the data and the split of a study, and say what was measured with it.
 
-    Asks the hospitals one question, whose answers are added up: how many images, who holds and
-    annotates what, how far prevalences and couplings are apart beyond chance. Nothing is trained,
-    and no single hospital's counts are looked at. Ends with a table for the study file.
+    Begins with a table for the study file; then what to know before it is used, why, and what the
+    words mean. Asks the hospitals for sums: how many images, who holds and annotates what, how far
+    prevalences and couplings are apart beyond chance. Nothing is trained, and no single hospital's
+    counts are looked at.
 
     Example: `concilium recommend studies/frozen_features.toml`
     """
@@ -54,10 +59,12 @@ def command(
         return
     console = Console(highlight=False)
     console.print(f"{dataset.title}, seed {chosen}", style="bold", markup=False)
-    for finding in found.findings:
-        _print_finding(console, finding)
-    console.print("\nFor the study file", style="bold")
-    console.print(found.to_toml(), markup=False, soft_wrap=True)
+    _print_answer(console, found)
+    tables = [(finding, _lines(finding, why)) for finding in found.findings]
+    _print_reasons(console, tables, why)
+    said = [found.to_toml(), *(finding.rule for finding, _ in tables)]
+    said += [text for _, lines in tables for text in lines.values()]
+    _print_words(console, "\n".join(said))
 
 
 def _study(path: Path) -> Study:
@@ -76,33 +83,75 @@ def _print_json(found: Recommendation, title: str, seed: int) -> None:
     typer.echo(json.dumps({"data": title, "seed": seed, **found.to_json()}, indent=1))
 
 
-def _print_finding(console: Console, finding: Finding) -> None:
-    """What a rule has seen, what follows, what was measured, and where it loses."""
-    from rich.markup import escape
-    from rich.table import Table
+def _print_answer(console: Console, found: Recommendation) -> None:
+    """The table to paste, and what to know before it is used."""
+    console.print("\nFor the study file", style="bold")
+    console.print(found.to_toml(), markup=False, soft_wrap=True)
+    if found.cautions:
+        console.print("\nBefore you use it", style="bold yellow")
+    for text in found.cautions:
+        _print_rows(console, {"-": text})
 
+
+def _print_reasons(
+    console: Console, tables: list[tuple[Finding, dict[str, str]]], why: bool
+) -> None:
+    """What each rule has seen, and what follows."""
+    console.print("\nWhy", style="bold")
+    for finding, lines in tables:
+        style = "bold" if finding.standing == "taken" else "yellow"
+        console.print(finding.rule, style=style, markup=False)
+        _print_rows(console, lines)
+    if not why:
+        console.print("What was measured, where it loses, what to take instead: add --why")
+
+
+def _lines(finding: Finding, why: bool) -> dict[str, str]:
+    """What a rule has seen and what follows; ``why`` adds what was measured and where it loses."""
     from concilium.studies.recipes import RECIPES
-    from concilium.studies.recommendation import as_lines
 
     recipe = RECIPES[finding.recipe]
-    sets = ", ".join(as_lines({**recipe.method, **recipe.training}))
     lines = {
         "seen": finding.seen,
-        _SAID_AS[finding.standing]: f"{finding.recipe}: {recipe.title}"
-        + (f" ({sets})" if sets else ""),
+        _SAID_AS[finding.standing]: f"{finding.recipe}: {recipe.title}",
+    }
+    if finding.against:
+        lines["because"] = f"it would change what is set by {', '.join(finding.against)}"
+    return lines | (_measured(recipe) if why else {})
+
+
+def _measured(recipe: Recipe) -> dict[str, str]:
+    """What a recipe sets, how it works, what was measured, and where it loses."""
+    from concilium.studies.recommendation import FOR_ALL, as_lines
+
+    lines = {
+        "sets": ", ".join(as_lines(recipe.method)),
+        "sets too": ", ".join([FOR_ALL, *as_lines(recipe.training)]) if recipe.training else "",
         "why": recipe.why,
         "measured": recipe.measured,
         "where": "; ".join(", ".join(source) for source in recipe.sources),
         "loses": recipe.loses,
         "instead": recipe.instead,
     }
-    if finding.against:
-        lines["not taken"] = f"it would change what is set by {', '.join(finding.against)}"
-    style = "bold" if finding.standing == "taken" else "yellow"
-    console.print(f"\n{finding.rule}", style=style, markup=False)
+    return {name: text for name, text in lines.items() if text}
+
+
+def _print_words(console: Console, text: str) -> None:
+    """What the words of a text mean."""
+    from concilium.studies.glossary import explained
+
+    console.print("\nWords", style="bold")
+    _print_rows(console, explained(text))
+
+
+def _print_rows(console: Console, rows: dict[str, str]) -> None:
+    """Texts side by side with their names."""
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
-    for name, text in lines.items():
+    for name, text in rows.items():
         table.add_row(f"  {name}", escape(text))
     console.print(table)

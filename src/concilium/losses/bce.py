@@ -22,6 +22,10 @@ from concilium.losses.contract import Loss, mean_over_known, without_unknown
 class BinaryCrossEntropy(Loss):
     """Binary cross-entropy: every known entry says the same, so common labels say the most."""
 
+    @property
+    def gives_log_odds(self) -> bool:
+        return True
+
     def __call__(
         self, logits: Tensor, target: Tensor, known: Tensor, label_weight: Tensor | None = None
     ) -> Tensor:

@@ -22,12 +22,21 @@ class Loss(ABC):
 
     ``gives_evidence``: its scores are evidence of each label from the image alone, without what
     its prevalence and the other labels say of it; a label prior turns them into log-odds.
+    ``gives_log_odds``, with its settings: they are log-odds of each label where it is as prevalent
+    as in the federation, from which a label prior takes that prevalence. The law: where an image
+    says nothing, the loss is least at the log-odds of the prevalence. A loss that says neither has
+    scores that rank exams until they are calibrated, and no label prior can use them.
 
     ``compares_labels``: an entry's loss depends on the other labels of its image.
     """
 
     gives_evidence: ClassVar[bool] = False
     compares_labels: ClassVar[bool] = False
+
+    @property
+    def gives_log_odds(self) -> bool:
+        """Whether scores are log-odds under the federation's prevalence; no loss need say so."""
+        return False
 
     @abstractmethod
     def __call__(

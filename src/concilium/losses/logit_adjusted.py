@@ -67,6 +67,11 @@ class LogitAdjusted(Loss):
         positive(smoothing=self.smoothing)
         strictly_between_0_and_1("prevalence", self.prevalence)
 
+    @property
+    def gives_log_odds(self) -> bool:
+        """Towards balance the prevalence is not in the scores: a prior would take it off twice."""
+        return self.towards == "federation"
+
     def bind(self, statistics: LabelStatistics) -> LogitAdjusted:
         """With the federation's prevalence, unless one was set."""
         if self.prevalence or self.towards == "balance":

@@ -120,9 +120,8 @@ def method_of(name: str, settings: MethodSettings) -> Method:
         problems.append(Problem("head", what, 'leave the head out, or take loss = "bce"'))
     if not problems and method.head is not None:
         problems += _without_prior(method.head, settings)
-    if method.head is None and settings.prior != "none" and not scores_are_logits(method.loss):
-        what = f"a label prior needs log-odds of each label, not the scores of {settings.loss.name}"
-        problems.append(Problem("prior", what, 'leave the prior out, or take loss = "bce"'))
+    if not problems and method.head is None:
+        problems += _without_log_odds(method)
     if problems:
         raise StudyError(problems)
     return method
@@ -157,6 +156,23 @@ def _without_prior(head: Head, settings: MethodSettings) -> list[Problem]:
     name = "" if settings.head is None else settings.head.name
     what = f"{name} gives evidence, of which only a label prior makes log-odds"
     remedy = 'add prior = "federation" to the method (or "site", "independent")'
+    return [Problem("prior", what, remedy)]
+
+
+def _without_log_odds(method: Method) -> list[Problem]:
+    """What is wrong with a prior over scores of a loss that are neither log-odds nor evidence.
+
+    An exact head puts its own scores in their place. A label that it cannot solve, having no
+    positive or no negative to learn from, keeps the scores of the loss, and its prior means little.
+    """
+    own = method.settings
+    if own.prior == "none" or method.loss.gives_log_odds or method.loss.gives_evidence:
+        return []
+    name = own.loss.name
+    what = f"a label prior needs log-odds of each label, which the scores of {name} are not"
+    remedy = 'leave the prior out, or take loss = "bce"'
+    if scores_are_logits(method.loss):
+        remedy += ', or add head = "newton", whose scores are log-odds'
     return [Problem("prior", what, remedy)]
 
 

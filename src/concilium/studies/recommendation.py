@@ -13,11 +13,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from concilium.foundation.files import plain
+from concilium.studies.few_cases import cautions, remark
 from concilium.studies.recipes import RECIPES, differs
 from concilium.studies.recognition import toml_value
 from concilium.studies.rules import RULES, Rule
 from concilium.studies.situation import Situation
 
+FOR_ALL = "in [training], which holds for ALL methods of the study"
+NO_ROUNDS = (
+    " With rounds = 0 a method without an exact head is not trained at all: compare such methods "
+    "in a study of their own."
+)
 Standing = Literal["taken", "to try", "in the default", "not taken"]
 
 
@@ -58,6 +64,17 @@ class Recommendation:
     training: Mapping[str, Any]
 
     @property
+    def cautions(self) -> list[str]:
+        """What to know before it is used: too few cases, and what else in a study it changes."""
+        found = cautions(self.situation)
+        if self.training or any(RECIPES[name].training for name in self.to_try):
+            found.append(
+                "Lines of [training] hold for all methods of a study: those that you compare with "
+                "are trained so, too." + (NO_ROUNDS if self.training.get("rounds") == 0 else "")
+            )
+        return found
+
+    @property
     def to_try(self) -> list[str]:
         """Recipes that nothing measured shows to help, and no earlier rule stands against."""
         return [own.recipe for own in self.findings if own.standing == "to try"]
@@ -70,11 +87,13 @@ class Recommendation:
 
     def to_toml(self) -> str:
         """The methods as tables of a study file; what ``[training]`` should say as remarks."""
-        lines = ["[methods.recommended]", *as_lines(self.method)]
+        few = remark(self.situation)
+        lines = [f"# {few}"] if few else []
+        lines += ["[methods.recommended]", *as_lines(self.method)]
         # a study has [training] already, and TOML wants it once
-        lines += _remarks("and in [training]:", self.training)
+        lines += _remarks(f"and {FOR_ALL}:", self.training)
         for name in self.to_try:
-            lines += _remarks(f"not shown to help, in [training], {name}:", RECIPES[name].training)
+            lines += _remarks(f"{name}, not shown to help, {FOR_ALL}:", RECIPES[name].training)
         for name, method in self.trials.items():
             lines += ["", f"# not shown to help, to be tried beside it: {name}"]
             lines += [f"[methods.try_{name}]", *as_lines(method)]
@@ -88,6 +107,7 @@ class Recommendation:
             "method": self.method,
             "training": self.training,
             "trials": self.trials,
+            "cautions": self.cautions,
             "toml": self.to_toml(),
         }
         found: dict[str, Any] = plain(values)

@@ -13,9 +13,11 @@ import numpy.typing as npt
 from concilium.algorithms.fedavg import FedAvg
 from concilium.data.dataset import Dataset
 from concilium.federation.profiling import SplitProfileRequest
+from concilium.federation.requests import StatisticsRequest
 from concilium.federation.sharing import travelling
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.labels.split_profile import SplitProfile
+from concilium.labels.statistics import LabelStatistics
 from concilium.networks.contract import Network
 from concilium.orchestration.phases import asking
 from concilium.runtimes.in_process import InProcess
@@ -25,18 +27,21 @@ from concilium.studies.division import divide
 from concilium.weightings.by_images import ByImages
 
 MOST_NAMED = 4
+_SUMS = {"labels", "profile", "validation"}  # told label by label
 
 
 @dataclass(frozen=True)
 class Situation:
     """Sums over hospitals of their training exams, and settings of a study.
 
+    ``validation`` counts labels in the exams by which rounds and learning rates are chosen;
     ``images``: exams are images, not features; ``body_trains``: tensors below the head do;
     ``update_bytes``: of one update without compression.
     """
 
     labels: tuple[str, ...]
     profile: SplitProfile
+    validation: LabelStatistics
     images: bool
     body_trains: bool
     rounds: int
@@ -65,7 +70,7 @@ class Situation:
     def to_json(self) -> dict[str, Any]:
         """Sums and what follows from them as plain values, arrays in the order of ``labels``."""
         profile = self.profile
-        settings = {k: v for k, v in vars(self).items() if k not in {"labels", "profile"}}
+        settings = {k: v for k, v in vars(self).items() if k not in _SUMS}
         return {
             **settings,
             "steps_per_round": self.steps_per_round,
@@ -75,6 +80,8 @@ class Situation:
             "labels": self.labels,
             "known": profile.statistics.known,
             "positives": profile.statistics.positives,
+            "known_in_validation": self.validation.known,
+            "positives_in_validation": self.validation.positives,
             "annotators": profile.annotators,
             "holders": profile.holders,
             "effective_holders": profile.effective_holders,
@@ -95,8 +102,8 @@ def data_of(study: Study, cache: Path) -> Dataset:
 def situation_of(study: Study, dataset: Dataset, seed: int) -> Situation:
     """The situation of a study at one seed (and its first fold); nothing is trained.
 
-    ``dataset`` is that of ``data_of``. The hospitals are asked one question, whose
-    answers are added up.
+    ``dataset`` is that of ``data_of``. The hospitals are asked two questions, of training and of
+    validation exams, whose answers are added up; of test exams nothing is asked.
     """
     own = study.training
     network = _trained_network(study, dataset)
@@ -106,10 +113,11 @@ def situation_of(study: Study, dataset: Dataset, seed: int) -> Situation:
     clients = hospitals.clients_of(
         parts, network, method, training, seed, lambda _: NamedTensors({})
     )
-    runtime = InProcess().over(clients, FedAvg(), ByImages())
+    ask = asking(InProcess().over(clients, FedAvg(), ByImages()))
     return Situation(
         labels=dataset.table.schema.names,
-        profile=asking(runtime)(SplitProfileRequest()),
+        profile=ask(SplitProfileRequest()),
+        validation=ask(StatisticsRequest("validation")),
         images=dataset.images.dtype == np.uint8,
         body_trains=any(tensor.requires_grad for tensor in network.encoder.parameters()),
         rounds=own.rounds,
