@@ -33,12 +33,13 @@ def write(rows: list[Row], out: Path) -> None:
     import quoted
     import tables
 
-    if out.resolve() == HERE / "results":
-        store = Store(out, CATALOGUE, lambda _: None)
-        quoted.write(quoted.DOCUMENT, lambda world: store.rows(world).values())
     tables.write(rows, out)
     figures.write(rows, out)
     page.write(rows, out)
+    if out.resolve() == HERE / "results":
+        store = Store(out, CATALOGUE, lambda _: None)
+        quoted.write(quoted.DOCUMENT, lambda world: store.rows(world).values())
+        quoted.write_figures(quoted.DOCUMENT, out)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def standing_alone(svg: Html) -> str:
 def pictures(cast: Cast) -> tuple[Picture, ...]:
     """Every figure that the rows have something to say in."""
     evidence = cast.evidence
-    found = [_sweep(cast, sweep, place) for place, sweep in enumerate(sweeps_of(evidence))]
+    found = [_sweep(cast, sweep) for sweep in sweeps_of(evidence)]
     for head in rank_tables.RANKED_HEADS:
         found.append(_ranks(cast, head))
     for world in evidence.worlds:
@@ -60,7 +60,7 @@ def pictures(cast: Cast) -> tuple[Picture, ...]:
     return tuple(picture for picture in found if picture is not None)
 
 
-def _sweep(cast: Cast, sweep: Sweep, place: int) -> Picture | None:
+def _sweep(cast: Cast, sweep: Sweep) -> Picture | None:
     """Measures against a severity; relative to pooled training, but for learning curves."""
     learning = sweep.severity == LABELLED
     keys = LEARNT if learning else SWEPT
@@ -72,7 +72,7 @@ def _sweep(cast: Cast, sweep: Sweep, place: int) -> Picture | None:
             charts.append(chart)
     if not charts:
         return None
-    name = f"sweep-{place}-{sweep.family}-{identifier(sweep.severity)}"
+    name = f"sweep-{identifier(sweep.worlds[0])}-{identifier(sweep.severity)}"
     caption = (
         f"Mean over seeds by {sweep.severity}; bands: lowest and highest seed. “of pooled” is of "
         "the pooled model with the best validation in the same world, seed by seed."

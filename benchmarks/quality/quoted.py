@@ -1,12 +1,15 @@
 """Tables of ``docs/results.md`` that are made from rows, between two comments.
 
     <!-- rows: WORLD | MODEL = NAME; MODEL; FIRST - SECOND = NAME | COLUMN COLUMN -->
+    <!-- rows: WORLD | MODEL = NAME; MODEL | rounds 5 10 20 -->
     <!-- end of rows -->
 
-A MODEL is METHOD or METHOD+HEAD, NAME is what the table calls it (bold between two ``**``), a
-COLUMN is a key of ``shown.SHOWN``. FIRST - SECOND is a line of differences, paired over seeds.
+The second form gives the validation score after these rounds, before any exact head. A MODEL is
+METHOD or METHOD+HEAD, NAME is what the table calls it (bold between two ``**``), a COLUMN is a key
+of ``shown.SHOWN``. FIRST - SECOND is a line of differences, paired over seeds.
 ``python benchmarks/quality --tables`` writes what stands between the comments; a test holds it to
-the rows of ``benchmarks/quality/results``.
+the rows of ``benchmarks/quality/results``. Figures that the document shows, ``figures/NAME.svg``,
+are copied beside it.
 """
 
 from __future__ import annotations
@@ -16,8 +19,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from evidence import Evidence, Model
-from paired import paired
+from paired import counted, paired
 from rows import Row
 from shown import SHOWN, Shown
 from table_forms import Entry, Table, grid
@@ -28,6 +32,7 @@ from concilium.foundation.files import write_atomically
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 OPENS, CLOSES = "<!-- rows:", "<!-- end of rows -->"
 BLOCK = re.compile(rf"({OPENS} ([^\n]*) -->\n)(.*?)({CLOSES})", re.DOTALL)
+SHOWN_FIGURE = re.compile(r"\]\((figures/[\w-]+\.svg)\)")
 RowsOf = Callable[[str], Iterable[Row]]
 """The rows of a world by its name."""
 
@@ -47,6 +52,7 @@ class Quoted:
     world: str
     lines: tuple[Line, ...]
     columns: tuple[Shown, ...]
+    rounds: tuple[int, ...] = ()
 
 
 def parsed(asked: str) -> Quoted:
@@ -54,6 +60,9 @@ def parsed(asked: str) -> Quoted:
     parts = [part.strip() for part in asked.split("|")]
     if len(parts) != 3 or not all(parts):
         raise ValueError(f"not WORLD | MODELS | COLUMNS: {asked!r}")
+    if parts[2].split()[0] == "rounds":
+        rounds = tuple(int(own) for own in parts[2].split()[1:])
+        return Quoted(parts[0], tuple(_line(own) for own in parts[1].split(";")), (), rounds)
     unknown = [key for key in parts[2].split() if key not in SHOWN]
     if unknown:
         raise ValueError(f"no columns {unknown} (there are {', '.join(SHOWN)})")
@@ -97,6 +106,8 @@ def table(quoted: Quoted, evidence: Evidence) -> str:
     """The table that is asked for, or a sentence that there are no rows of its world."""
     if quoted.world not in evidence.worlds:
         return f"\nThere are no rows of `{quoted.world}` yet.\n\n"
+    if quoted.rounds:
+        return f"\n{grid(_curves(quoted, evidence))}\n"
     arrows = {"higher": "↑", "lower": "↓"}
     titles = [f"{own.title} {arrows[own.better]}" for own in quoted.columns]
     rows: list[list[Entry | str]] = [
@@ -108,6 +119,28 @@ def table(quoted: Quoted, evidence: Evidence) -> str:
         for line in quoted.lines
     ]
     return f"\n{grid(Table.of('', ['model', *titles, 'seeds'], rows))}\n"
+
+
+def _curves(quoted: Quoted, evidence: Evidence) -> Table:
+    """Validation scores by round, of models that are one each."""
+    rows: list[list[Entry | str]] = [
+        [_name(line.name), *(_score(evidence, quoted.world, line, own) for own in quoted.rounds)]
+        for line in quoted.lines
+    ]
+    return Table.of("", ["validation score after round", *map(str, quoted.rounds)], rows, "")
+
+
+def _score(evidence: Evidence, world: str, line: Line, round_: int) -> str:
+    """Mean ± standard deviation over the seeds that looked after a round."""
+    if len(line.models) > 1:
+        raise ValueError(f"a curve is of one model: {line.name!r}")
+    runs = evidence.runs(world, line.models[0]).values()
+    looks = [point for row in runs for point in row.curve if point["round"] == round_]
+    values = [point["validation_score"] for point in looks if "validation_score" in point]
+    if len(values) < 2:
+        return "–"
+    said = f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
+    return counted(said, len(values), len(evidence.seeds(world)))
 
 
 def _name(name: str) -> Entry:
@@ -137,3 +170,17 @@ def write(path: Path, rows_of: RowsOf) -> bool:
     if after != before:
         write_atomically(path, after.encode())
     return after != before
+
+
+def write_figures(document: Path, drawn: Path) -> tuple[Path, ...]:
+    """Copy the figures that a document shows from a folder of results to beside it.
+
+    Raises ValueError for one that the rows do not give.
+    """
+    shown = SHOWN_FIGURE.findall(document.read_text(encoding="utf-8"))
+    missing = [name for name in shown if not (drawn / name).exists()]
+    if missing:
+        raise ValueError(f"{document.name} shows figures that no rows give: {missing}")
+    for name in shown:
+        write_atomically(document.parent / name, (drawn / name).read_bytes())
+    return tuple(document.parent / name for name in shown)

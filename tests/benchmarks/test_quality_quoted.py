@@ -42,6 +42,39 @@ def test_a_table_is_written_between_its_comments_and_nothing_else_is_touched() -
     assert updated(made, rows_of) == made
 
 
+def test_scores_by_round_are_means_over_the_seeds_that_looked() -> None:
+    def looks(*values: float) -> tuple[dict[str, float], ...]:
+        return tuple({"round": 5.0 * i, "validation_score": v} for i, v in enumerate(values, 1))
+
+    rows = [
+        row("a", 0, {}, curve=looks(0.1, 0.3)),
+        row("a", 1, {}, curve=looks(0.2, 0.5)),
+        row("a", 2, {}, curve=looks(0.3)),
+    ]
+    asked = "<!-- rows: w | a = **A** | rounds 5 10 20 -->"
+    assert updated(f"{asked}\n{END}", lambda _: rows) == (
+        f"{asked}\n\n"
+        "| validation score after round | 5 | 10 | 20 |\n"
+        "| --- | ---: | ---: | ---: |\n"
+        "| **A** | 0.200 ± 0.100 | 0.400 ± 0.141 (2 of 3) | – |\n"
+        f"\n{END}"
+    )
+    with pytest.raises(ValueError, match="one model"):
+        updated(f"<!-- rows: w | a - b | rounds 5 -->\n{END}", lambda _: rows)
+
+
+def test_figures_that_a_document_shows_are_copied_beside_it(tmp_path: Path) -> None:
+    document, drawn = tmp_path / "docs" / "results.md", tmp_path / "results"
+    document.parent.mkdir()
+    document.write_text("![curves](figures/rounds-w.svg) and ![no](other/x.svg)", encoding="utf-8")
+    with pytest.raises(ValueError, match="rounds-w"):
+        quoted.write_figures(document, drawn)
+    (drawn / "figures").mkdir(parents=True)
+    (drawn / "figures" / "rounds-w.svg").write_text("<svg/>", encoding="utf-8")
+    assert quoted.write_figures(document, drawn) == (document.parent / "figures/rounds-w.svg",)
+    assert (document.parent / "figures" / "rounds-w.svg").read_text(encoding="utf-8") == "<svg/>"
+
+
 def test_a_cell_that_was_typed_over_is_not_up_to_date() -> None:
     made = updated(f"{ASKED}\n{END}", rows_of)
     forged = made.replace("0.320", "0.321")
@@ -95,3 +128,9 @@ def test_the_results_that_are_quoted_are_those_of_the_rows() -> None:
     store = Store(HERE / "results", grid.CATALOGUE, lambda _: None)
     made = updated(text, lambda world: store.rows(world).values())
     assert made == text, "run `python benchmarks/quality --tables` and commit docs/results.md"
+
+
+def test_every_figure_that_is_shown_stands_beside_the_document() -> None:
+    shown = quoted.SHOWN_FIGURE.findall(DOCUMENT.read_text(encoding="utf-8"))
+    assert shown
+    assert not [name for name in shown if not (DOCUMENT.parent / name).exists()]
