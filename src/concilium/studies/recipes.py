@@ -184,7 +184,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             f"{COUPLING('pooled, BCE', 'macro AUROC')}, FedAvg "
             f"{COUPLING('fedavg, BCE', 'macro AUROC')}). Hints from before the benchmark, seeds "
             "not noted: synthetic, false coupling .33 to .25 (ideal .10), AP of a rare label .12 "
-            "to .27; real features, false coupling .19 to .135, mAP .183 to .177 on exams that share the coupling.",
+            "to .27; real features, false coupling .19 to .135, mAP .183 to .177 on exams that "
+            "share the coupling.",
             sources=(FEATURES.source, COUPLING.source, EARLIER),
             loses="Where patients at use are coupled as those in training, mAP falls; so do rare "
             "labels whose holder has few negatives.",
