@@ -2,11 +2,13 @@
 
     <!-- rows: WORLD | MODEL = NAME; MODEL; FIRST - SECOND = NAME | COLUMN COLUMN -->
     <!-- rows: WORLD | MODEL = NAME; MODEL | rounds 5 10 20 -->
+    <!-- rows: WORLD = NAME, WORLD, WORLD | MODEL = NAME; FIRST - SECOND | COLUMN -->
     <!-- end of rows -->
 
-The second form gives the validation score after these rounds, before any exact head. A MODEL is
-METHOD or METHOD+HEAD, NAME is what the table calls it (bold between two ``**``), a COLUMN is a key
-of ``shown.SHOWN``. FIRST - SECOND is a line of differences, paired over seeds.
+The second form gives the validation score after these rounds, before any exact head; the third one
+number side by side in several worlds. A MODEL is METHOD or METHOD+HEAD, NAME is what the table
+calls it (bold between two ``**``), a COLUMN is a key of ``shown.SHOWN``. FIRST - SECOND is a line
+of differences, paired over seeds.
 ``python benchmarks/quality --tables`` writes what stands between the comments; a test holds it to
 the rows of ``benchmarks/quality/results``. Figures that the document shows, ``figures/NAME.svg``,
 are copied beside it.
@@ -15,7 +17,7 @@ are copied beside it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,12 +49,18 @@ class Line:
 
 @dataclass(frozen=True)
 class Quoted:
-    """What a comment asks for."""
+    """What a comment asks for; ``worlds`` with what the table calls them."""
 
-    world: str
+    worlds: Mapping[str, str]
     lines: tuple[Line, ...]
     columns: tuple[Shown, ...]
     rounds: tuple[int, ...] = ()
+
+    @property
+    def world(self) -> str:
+        """The world of a table of one."""
+        (world,) = self.worlds
+        return world
 
 
 def parsed(asked: str) -> Quoted:
@@ -60,14 +68,22 @@ def parsed(asked: str) -> Quoted:
     parts = [part.strip() for part in asked.split("|")]
     if len(parts) != 3 or not all(parts):
         raise ValueError(f"not WORLD | MODELS | COLUMNS: {asked!r}")
-    if parts[2].split()[0] == "rounds":
-        rounds = tuple(int(own) for own in parts[2].split()[1:])
-        return Quoted(parts[0], tuple(_line(own) for own in parts[1].split(";")), (), rounds)
+    worlds = dict(_named(own) for own in parts[0].split(","))
+    lines = tuple(_line(own) for own in parts[1].split(";"))
+    if parts[2].split()[0] == "rounds" and len(worlds) == 1:
+        return Quoted(worlds, lines, (), tuple(int(own) for own in parts[2].split()[1:]))
+    if len(worlds) > 1 and len(parts[2].split()) > 1:
+        raise ValueError(f"one column where there are several worlds: {asked!r}")
     unknown = [key for key in parts[2].split() if key not in SHOWN]
     if unknown:
         raise ValueError(f"no columns {unknown} (there are {', '.join(SHOWN)})")
-    lines = tuple(_line(own) for own in parts[1].split(";"))
-    return Quoted(parts[0], lines, tuple(SHOWN[key] for key in parts[2].split()))
+    return Quoted(worlds, lines, tuple(SHOWN[key] for key in parts[2].split()))
+
+
+def _named(text: str) -> tuple[str, str]:
+    """A world and what the table calls it."""
+    world, _, name = (part.strip() for part in text.partition("="))
+    return world, name or world
 
 
 def _line(text: str) -> Line:
@@ -99,13 +115,17 @@ def updated(text: str, rows_of: RowsOf) -> str:
 
 def worlds_of(text: str) -> tuple[str, ...]:
     """The worlds that a document quotes."""
-    return tuple(dict.fromkeys(parsed(own[2]).world for own in BLOCK.finditer(text)))
+    asked = (parsed(own[2]) for own in BLOCK.finditer(text))
+    return tuple(dict.fromkeys(world for own in asked for world in own.worlds))
 
 
 def table(quoted: Quoted, evidence: Evidence) -> str:
     """The table that is asked for, or a sentence that there are no rows of its world."""
-    if quoted.world not in evidence.worlds:
-        return f"\nThere are no rows of `{quoted.world}` yet.\n\n"
+    missing = [world for world in quoted.worlds if world not in evidence.worlds]
+    if missing:
+        return f"\nThere are no rows of {', '.join(f'`{own}`' for own in missing)} yet.\n\n"
+    if len(quoted.worlds) > 1:
+        return f"\n{grid(_side_by_side(quoted, evidence))}\n"
     if quoted.rounds:
         return f"\n{grid(_curves(quoted, evidence))}\n"
     arrows = {"higher": "↑", "lower": "↓"}
@@ -119,6 +139,16 @@ def table(quoted: Quoted, evidence: Evidence) -> str:
         for line in quoted.lines
     ]
     return f"\n{grid(Table.of('', ['model', *titles, 'seeds'], rows))}\n"
+
+
+def _side_by_side(quoted: Quoted, evidence: Evidence) -> Table:
+    """One number in several worlds."""
+    (shown,) = quoted.columns
+    rows: list[list[Entry | str]] = [
+        [_name(line.name), *(_cell(evidence, own, line.models, shown) for own in quoted.worlds)]
+        for line in quoted.lines
+    ]
+    return Table.of("", [shown.title, *quoted.worlds.values()], rows, "")
 
 
 def _curves(quoted: Quoted, evidence: Evidence) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,27 @@ def test_scores_by_round_are_means_over_the_seeds_that_looked() -> None:
     )
     with pytest.raises(ValueError, match="one model"):
         updated(f"<!-- rows: w | a - b | rounds 5 -->\n{END}", lambda _: rows)
+
+
+def test_one_number_stands_side_by_side_in_several_worlds() -> None:
+    def both(world: str) -> list[Row]:
+        start = {"v": 0.1, "w": 0.3}[world]
+        return [
+            *series("a", "map", [start, start + 0.02, start + 0.04], world=world),
+            *series("b", "map", [start, start, start], world=world),
+        ]
+
+    asked = "<!-- rows: v = easy, w | a; a - b = gain | map -->"
+    assert worlds_of(f"{asked}\n{END}") == ("v", "w")
+    made = updated(f"{asked}\n{END}", both)
+    assert "| mAP | easy | w |\n" in made
+    assert "| a | 0.120 ± 0.020 | 0.320 ± 0.020 |\n" in made
+    assert re.search(r"\| gain \| \+0.020 \[.*?\] \| \+0.020 \[.*?\] \|", made)
+    with pytest.raises(ValueError, match="one column"):
+        updated(f"<!-- rows: v, w | a | map auroc -->\n{END}", both)
+    assert "no rows of `u` yet" in updated(
+        f"<!-- rows: u, w | a | map -->\n{END}", lambda world: both(world) if world == "w" else []
+    )
 
 
 def test_figures_that_a_document_shows_are_copied_beside_it(tmp_path: Path) -> None:
