@@ -21,6 +21,9 @@ from concilium.studies.comparison import Measured
 FAMILIES = ("features", "phantom", "radiographs", "tables")
 TRAINS = ("hospitals", "federation", "pooled")
 HEADS = ("none", "newton", "balanced_ridge")
+LABEL_BY_LABEL = "one_label"
+"""How names of methods begin that train each label by itself. Each label keeps its own best round,
+so their validation scores are not comparable with those of one model, and none is a reference."""
 OF_THE_ROW = ("seconds", "validation")
 Values = Mapping[int, float]
 """A number by seed, NaN where it is undefined."""
@@ -169,7 +172,12 @@ class Evidence:
     def _references(self) -> dict[tuple[str, str], Model | None]:
         return {
             (world, trains): self.chosen(
-                world, [model for model in self.models(world) if self.trains(model) == trains]
+                world,
+                [
+                    model
+                    for model in self.models(world)
+                    if self.trains(model) == trains and not model.method.startswith(LABEL_BY_LABEL)
+                ],
             )
             for world in self.worlds
             for trains in ("pooled", "hospitals")

@@ -17,6 +17,7 @@ from concilium.studies.configuration import digest_of
 NUMBERS = (
     "validation",
     "kept_round",
+    "seconds",
     "measures",
     "by_label",
     "by_hospital",

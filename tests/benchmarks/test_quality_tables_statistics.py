@@ -11,6 +11,7 @@ from model_charts import groups
 from paired import hospital_gain, paired, ratios, relative_to_pooled
 from rank_tables import ranked
 from ranking import Score, nemenyi, ranks, score
+from rows import Row
 from scipy import stats
 from sweeps import BASES, sweeps_of
 
@@ -216,3 +217,21 @@ def test_what_a_base_is_said_to_be_is_what_the_catalogue_says() -> None:
             case other:
                 raise AssertionError(other)
         assert found == {value}, (name, severity)
+
+
+def test_a_model_for_each_label_by_itself_is_no_reference() -> None:
+    """Its labels each keep their own best round: its validation score is another kind of number."""
+    rows = [
+        *series("local_only", "auroc", [0.6, 0.6, 0.6], settings=ALONE, validation=0.2),
+        *series("one_label_local", "auroc", [0.5, 0.5, 0.5], settings=ALONE, validation=0.4),
+    ]
+    assert Evidence.of(rows).alone("w") == Model("local_only", "none")
+
+
+def test_a_row_that_diverged_is_undefined_in_all_that_it_says() -> None:
+    nothing = {"model": "", "validation": NAN, "kept_round": NAN, "seconds": NAN}
+    read = Row.of_json(row("a", 0, {"map": NAN}, **nothing).to_json())
+    evidence = Evidence.of([read, row("a", 1, {"map": 0.3})])
+    for key in ("seconds", "validation", "map"):
+        values = evidence.values("w", Model("a", "none"), key)
+        assert math.isnan(values[0]) and not math.isnan(values[1])
