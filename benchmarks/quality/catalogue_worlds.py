@@ -136,7 +136,7 @@ FEATURES = [
     _features(
         "features-100",
         "frozen features, 100 hospitals, three specialists",
-        _three(100, 3.0),  # a milder skew: at 1, one of five seeds leaves a hospital without an exam
+        _three(100, 3.0),  # at α = 1 one of five seeds leaves a hospital without an exam
         hospitals=100,
     ),
     *(

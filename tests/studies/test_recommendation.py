@@ -67,9 +67,11 @@ def situation(
 
 
 def rules_of(own: Situation) -> list[str]:
+    """Which rules see something, beside those that say what kind of split it is."""
     found = [finding.rule for finding in recommend(own).findings]
     assert found[0] == "every_split"
-    return found[1:]
+    assert ("features" in found) == (own.body_trains and not own.images)
+    return [rule for rule in found[1:] if rule != "features"]
 
 
 PLAIN_SGD = {"optimizer": "sgd", "momentum": 0.0}  # shared momentum takes no other
@@ -106,7 +108,7 @@ def test_a_split_that_is_made_for_a_rule_is_seen_by_it(name: str) -> None:
 
 def test_patients_dealt_out_at_random_call_for_the_default_alone() -> None:
     own = recommend(situation())
-    assert [finding.rule for finding in own.findings] == ["every_split"]
+    assert [finding.rule for finding in own.findings] == ["every_split", "features"]
     assert own.method == PRESETS["concilium"]
     assert own.training == PLAIN_SGD
     assert not own.trials
@@ -116,13 +118,25 @@ def test_a_large_update_is_seen_and_its_bytes_are_told() -> None:
     """30 rounds of all hospitals with an update of 10 MB: 300 MB from each."""
     own = replace(situation(), update_bytes=10_000_000)
     assert rules_of(own) == ["large_update"]
-    (_, finding) = recommend(own).findings
+    *_, finding = recommend(own).findings
     assert "300 MB" in finding.seen
     assert rules_of(replace(own, update_bytes=9_999_999)) == []
 
 
 def test_every_rule_is_reached_by_some_split_here() -> None:
-    assert {"every_split", "large_update", *SPLITS} == set(BY_NAME)
+    assert {"every_split", "features", "large_update", *SPLITS} == set(BY_NAME)
+
+
+def test_a_body_on_features_is_told_of_a_linear_network_in_a_study_of_its_own() -> None:
+    """The network is that of all methods: no table of a method can set it."""
+    found = recommend(situation())
+    assert found.to_try == ["linear_features"]
+    assert not found.trials
+    lines = found.to_toml().splitlines()
+    place = lines.index("# linear_features, to be tried in a study of its own, in [network]:")
+    assert lines[place + 1] == '# architecture = "linear"'
+    for other in (situation(network=LINEAR), situation(data=IMAGES, network=CNN)):
+        assert "linear" not in recommend(other).to_toml()
 
 
 def test_the_numbers_seen_are_those_of_the_split() -> None:
@@ -182,6 +196,7 @@ def test_what_is_advised_differs_from_the_default(name: str) -> None:
 def test_what_is_advised_or_tried_or_the_defaults_already() -> None:
     standing = {rule.name: combined(rule.name).findings[0].standing for rule in RULES}
     assert {name for name, own in standing.items() if own == "to try"} == {
+        "features",
         "partial_annotation",
         "coupling",
         "few_steps",
@@ -208,8 +223,9 @@ def test_what_is_not_shown_to_help_is_offered_beside_the_method_and_never_in_it(
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_without_a_measured_gain_says_so_plainly(name: str) -> None:
+    """One for the network is tried for another reason: no method can set it."""
     own = RECIPES[name]
-    assert own.measured.startswith("Not shown to help") == (not own.shown)
+    assert own.measured.startswith("Not shown to help") == (not own.shown and not own.network)
 
 
 def test_a_frozen_network_is_a_head_on_the_features_of_its_encoder() -> None:
@@ -331,7 +347,7 @@ def test_json_has_every_number_and_null_where_it_is_undefined() -> None:
     found = recommend(situation(hospitals=1)).to_json()
     assert found["situation"]["hospitals"] == 1
     assert found["situation"]["prevalence_spread"] == [None] * 4
-    assert found["findings"][1]["rule"] == "few_holders"
-    assert found["findings"][1]["standing"] == "in the default"
-    assert found["findings"][1]["measured"] == RECIPES["plain_rows"].measured
+    assert found["findings"][2]["rule"] == "few_holders"
+    assert found["findings"][2]["standing"] == "in the default"
+    assert found["findings"][2]["measured"] == RECIPES["plain_rows"].measured
     assert tomllib.loads(found["toml"])["methods"]["recommended"] == found["method"]

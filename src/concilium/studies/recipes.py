@@ -18,6 +18,7 @@ from concilium.studies.measured import (
     COUPLING,
     FEATURES,
     INGREDIENTS,
+    LINEAR,
     PARTIAL,
     PHANTOMS,
     PHANTOMS_COMPRESSED,
@@ -41,7 +42,8 @@ _BATCHES_OF_32 = "FedAvg, Adam .001, batches of 32, 1 local epoch, 40 rounds"
 class Recipe:
     """Settings that a split calls for, over those of the default recipe.
 
-    ``method`` are keys of ``[methods.NAME]``, ``training`` of ``[training]``; where all are the
+    ``method`` are keys of ``[methods.NAME]``, ``training`` of ``[training]``, ``network`` of
+    ``[network]``, which is there to be tried in a study of its own; where all are the
     default's, it is no advice but says what the default has them for. ``why`` says how it works,
     ``measured`` what was seen and ``sources`` where it stands; ``loses`` where it is worse,
     ``instead`` what to take then. ``shown``: a measurement shows that it helps in a split that
@@ -56,12 +58,13 @@ class Recipe:
     instead: str
     method: Plain = field(default_factory=dict)
     training: Plain = field(default_factory=dict)
+    network: Plain = field(default_factory=dict)
     shown: bool = True
 
     @property
     def settings(self) -> dict[tuple[str, str], Any]:
         """What it sets, by table and key."""
-        tables = {"method": self.method, "training": self.training}
+        tables = {"method": self.method, "training": self.training, "network": self.network}
         return {(table, key): value for table, own in tables.items() for key, value in own.items()}
 
 
@@ -106,9 +109,24 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             sources=(BACKBONE,),
             loses="Where the features do not tell the findings apart, nothing above them can: a "
             "body that is trained on enough images of one's own is better.",
-            instead="An `mlp` above the features with the default recipe "
-            f"({FEATURES('concilium', 'mAP, % of pooled')} % of the pooled mAP on real features), "
-            "or a network that trains.",
+            instead="A network that trains; an `mlp` above the features gained nothing on real "
+            f"ones (mAP {LINEAR('concilium', 'λ = 1')}, from sums "
+            f"{LINEAR('concilium', 'linear network')}).",
+        ),
+        "linear_features": Recipe(
+            network={"architecture": "linear"},
+            shown=False,
+            title="a linear network on features, whose head from sums is the whole model",
+            why="An exact head above features that do not change is pooled training to the last "
+            "bit, from sums and without a round. A hidden layer is what skew can spoil.",
+            measured=f"{LINEAR.world}: mAP {LINEAR('concilium', 'linear network')} with a Newton "
+            f"head, as pooled; with an MLP {LINEAR('concilium', 'λ = 1')}. Linear − MLP "
+            f"{LINEAR.said['linear − MLP']}, AP of the specialists' labels "
+            f"{LINEAR.said['specialists']}. One data set: features are outputs of networks.",
+            sources=(LINEAR.source,),
+            loses="Features in which findings are not linear: the study's validation says so. All "
+            "methods of the study are then linear.",
+            instead="The `mlp`, with the default recipe.",
         ),
         "plain_rows": Recipe(
             method={"weighting": "by_known_entries"},

@@ -20,6 +20,7 @@ from concilium.studies.rules import RULES, Rule
 from concilium.studies.situation import Situation
 
 FOR_ALL = "in [training], which holds for ALL methods of the study"
+OF_ITS_OWN = "to be tried in a study of its own, in [network]"
 NO_ROUNDS = (
     " With rounds = 0 a method without an exact head is not trained at all: compare such methods "
     "in a study of their own."
@@ -94,6 +95,7 @@ class Recommendation:
         lines += _remarks(f"and {FOR_ALL}:", self.training)
         for name in self.to_try:
             lines += _remarks(f"{name}, not shown to help, {FOR_ALL}:", RECIPES[name].training)
+            lines += _remarks(f"{name}, {OF_ITS_OWN}:", RECIPES[name].network)
         for name, method in self.trials.items():
             lines += ["", f"# not shown to help, to be tried beside it: {name}"]
             lines += [f"[methods.try_{name}]", *as_lines(method)]

@@ -63,6 +63,10 @@ def _nothing_trains(own: Situation) -> str:
     return "" if own.body_trains else "nothing below the head trains"
 
 
+def _features(own: Situation) -> str:
+    return "a body is trained on features" if own.body_trains and not own.images else ""
+
+
 def _few_holders(own: Situation) -> str:
     profile = own.profile
     few = (profile.holders < FEWEST_HOLDERS) & (profile.statistics.positives > 0)
@@ -183,6 +187,7 @@ def _plural(number: int, word: str) -> str:
 RULES = (
     Rule("every_split", "default", _every_split),
     Rule("nothing_trains", "from_sums", _nothing_trains),
+    Rule("features", "linear_features", _features),
     Rule("few_holders", "plain_rows", _few_holders),
     Rule("specialist", "exact_head", _specialist),
     Rule("partial_annotation", "evidence_rows", _partial_annotation),
