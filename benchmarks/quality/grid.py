@@ -52,7 +52,7 @@ FULL: list[Entry] = [
     *_family("features-coupling", COUPLING, 5),
     *_family("features-partial", (*LINES, *WEIGHTED), 5),
     *_family("features-20-", (*THREE, "local_only"), 5),
-    *_family("phantom-20-", THREE, 3),
+    *_family("phantom-20-", (*THREE, "fedcm"), 3),
     Entry("features-100", LINES, 5),
     Entry("features-iid", LINES, 5),
     Entry("features-quantity", LINES, 5),
