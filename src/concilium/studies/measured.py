@@ -85,7 +85,7 @@ PARTIAL = Table(
     },
 )
 LINEAR = Table(
-    source=("docs/results.md", "Specialists by halves, exams dealt out alike, a linear"),
+    source=("docs/results.md", "Specialists by halves, exams dealt out alike, 100"),
     world="Real features, 20 hospitals, 5 seeds",
     cells={
         "concilium": {"λ = 1": "0.186", "linear network": "0.189"},
