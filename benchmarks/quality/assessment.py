@@ -20,7 +20,7 @@ from concilium.joint.inference import ScoreMeaning
 from concilium.orchestration.checkpoints import environment
 from concilium.orchestration.phases import asking, posterior_of, validation_score
 from concilium.studies import assembly
-from concilium.studies.bench import Bench, looking, of_hospitals
+from concilium.studies.bench import Bench, Kept, looking, of_hospitals
 from concilium.studies.columns import NAN, mean_defined
 from concilium.studies.configuration import digest_of
 from concilium.studies.results import Plain, mean_of
@@ -69,7 +69,7 @@ def solve(training: Training, bodies: Bodies, head: str, workplace: Workplace) -
 
 def _solve(bench: Bench, name: str, body: Body, rate: float) -> Used:
     """As ``orchestration.phases.develop`` goes on after its rounds."""
-    ask = asking(bench.runtime(bench.trainings[name], rate, body.private))
+    ask = asking(bench.runtime(bench.trainings[name], rate, Kept(body.private)))
     recipe, solved = bench.recipe, None
     if recipe.head is not None:
         solved = recipe.head.solve(ask, body.model)
@@ -130,8 +130,8 @@ def _test(headed: Headed, label: str) -> Plain:
     bench = headed.benches[label]
     tests = {}
     for name, parts in bench.trainings.items():
-        private = headed.bodies.by_place[label, name].private
-        look = looking(bench, parts, bench.rule, private)
+        kept = Kept(headed.bodies.by_place[label, name].private)
+        look = looking(bench, parts, bench.rule, kept)
         used = headed.used[label, name]
         tests[name] = look(used.model, 0, used.scores)
     alone = bench.method.settings.trains == "hospitals"

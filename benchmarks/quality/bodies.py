@@ -147,7 +147,7 @@ class Workplace:
 
     def _bench(self, study: Study, dataset: Dataset, parts: Parts) -> Bench:
         job = Job(METHOD, study.seeds[0])
-        return Bench.of(study, job, dataset, parts, Path("nothing-is-written"), silent)
+        return Bench.of(study, job, dataset.form, parts, Path("nothing-is-written"), silent)
 
 
 def _key(study: Study, *tables: str) -> str:

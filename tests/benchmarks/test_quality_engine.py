@@ -438,7 +438,7 @@ def test_each_label_is_learnt_from_the_patients_of_the_full_division(data: Path)
     alone = workplace.benches(Training(study, {"loss": "bce"}, 0.1, 0, one_label_at_a_time=True))
     assert tuple(alone) == tiny.LABELS
     for column, bench in enumerate(alone.values()):
-        assert bench.dataset.table.schema.names == (tiny.LABELS[column],)
+        assert bench.form.schema.names == (tiny.LABELS[column],)
         for hospital, parts in full.parts.items():
             for part, exams in parts.items():
                 own = bench.parts[hospital][part]
@@ -558,7 +558,7 @@ def result_of(training: Training, head: str, folder: Path) -> dict[str, Any]:
         update={"evaluation": study.evaluation.model_copy(update={"bootstrap": 0})}
     )
     job = Job(bodies.METHOD, training.seed)
-    return run_job(study, job, bench.dataset, bench.parts, folder / head, silent)
+    return run_job(study, job, bench.form, bench.parts, folder / head, silent)
 
 
 @pytest.mark.slow

@@ -193,3 +193,17 @@ def test_where_nothing_moved_nothing_moves(name: str) -> None:
     arrived, state = built(name).carry(update(still), ClientState())
     assert arrived.mean_delta().norm() == 0
     assert not state.residual or state.residual.norm() == 0
+
+
+@every_compression
+def test_what_is_packed_fits_and_what_is_packed_of_another_delta_does_not(name: str) -> None:
+    """A server unpacks nothing else."""
+    compression, own = built(name), delta(3)
+    assert compression.fits(compression.pack(own), own)
+    assert compression.fits(compression.pack(own * 0.0), own)
+    other = NamedTensors({**own, "body": torch.ones(3, 4, 3)})
+    renamed = NamedTensors({"a" + name: tensor for name, tensor in own.items()})
+    for wrong in (other, renamed, NamedTensors({**own, "more": torch.ones(1)})):
+        assert not compression.fits(compression.pack(wrong), own)
+    assert not compression.fits(own, own)
+    assert not compression.fits(NOTHING, own)

@@ -236,6 +236,12 @@ def test_an_update_that_does_not_fit_is_an_error_that_names_client_and_tensor(
         total(replies.items(), tuple(replies), "fixed_point")
 
 
+def test_the_largest_of_all_numbers_does_not_fit_either() -> None:
+    """In units of 2^-32 it would be infinite."""
+    with pytest.raises(DivergenceError, match=r"±1e\+308 is too large"):
+        to_fixed_point(torch.tensor([1e308], dtype=torch.float64))
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_what_is_not_finite_is_found_in_every_part(part: str) -> None:
     bad = update(1)

@@ -10,6 +10,7 @@ import torch
 from concilium.data.dataset import Exams
 from concilium.federation.requests import Request
 from concilium.federation.sharing import travelling
+from concilium.foundation.errors import DivergenceError
 from concilium.heads._descent import Descent, Secant, _Walk, corrected
 from concilium.heads._logistic import HessianRequest, LossRequest, Place
 from concilium.heads._standardisation import MomentsRequest, Scale
@@ -182,6 +183,23 @@ def test_secants_halve_the_exchanges(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("concilium.heads._descent._Walk._learn", lambda *_: None)
     without = exchanges(parts, Newton())[0].count("LossRequest")
     assert with_them < 0.8 * without
+
+
+@pytest.mark.parametrize("entry", [0.0, float("nan")])
+def test_sums_that_cannot_be_solved_are_an_error_in_words(entry: float) -> None:
+    """No honest hospitals' are: a constant feature has its penalty, and the intercept a hair."""
+    parts = hospital_parts((40, 20))
+    honest = asking(runtime(parts))
+
+    def astray(request: Request[Any]) -> Any:
+        sums = honest(request)
+        if not isinstance(request, HessianRequest):
+            return sums
+        # Every entry alike and large: penalties and hairs are lost beside them.
+        return torch.full_like(sums, 1e30) + entry
+
+    with pytest.raises(DivergenceError, match="no finite step"):
+        Newton(penalties=(1.0,)).solve(astray, travelling(linear_network(parts)))
 
 
 def test_where_steps_hardly_shrink_a_fresh_hessian_is_asked_for() -> None:

@@ -35,7 +35,7 @@ def sampling_of(own: Study) -> Sampling:
     table = ExamTable(LabelSchema(("a",), {}), np.ones((4, 1), np.int8), np.arange(4), {})
     dataset = Dataset(table, np.zeros((4, 3), np.float32), "four")
     method = assembly.method_of("fedavg", own.methods["fedavg"])
-    network = assembly.network_of(own, dataset, 0)
+    network = assembly.network_of(own, dataset.form, 0)
     return assembly.recipe_of(own, method, table.schema, network, 0).schedule.sampling
 
 

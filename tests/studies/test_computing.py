@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from concilium.data.dataset import Dataset, Exams
+from concilium.data.dataset import Dataset, Exams, Form
 from concilium.data.table import ExamTable
 from concilium.federation import running_total
 from concilium.foundation.errors import InputError, StudyError
@@ -64,7 +64,7 @@ def test_precision_and_sum_reach_training_and_rounds() -> None:
     own = study(precision="bfloat16", sum="fixed_point")
     assert assembly.training_of(own, 0.1).precision == "bfloat16"
     table = ExamTable(LabelSchema(("a",), {}), np.ones((4, 1), np.int8), np.arange(4), {})
-    network = assembly.network_of(own, Dataset(table, np.zeros((4, 3), np.float32), "four"), 0)
+    network = assembly.network_of(own, Form(table.schema, (3,)), 0)
     method = assembly.method_of("fedavg", own.methods["fedavg"])
     recipe = assembly.recipe_of(own, method, table.schema, network, 0)
     assert recipe.schedule.arithmetic == "fixed_point"
@@ -160,7 +160,7 @@ def test_an_idle_core_prepares_batches(
     own = study(workers=workers).model_copy(update={"seeds": (0, 1)})
     part = Exams(dataset.images, np.ones((4, 1), np.float32), np.ones((4, 1), bool), np.arange(4))
     parts = {"alone": {"train": part}}
-    bench = Bench.of(own, Job("fedavg", 0), dataset, parts, tmp_path, silent)
+    bench = Bench.of(own, Job("fedavg", 0), dataset.form, parts, tmp_path, silent)
     (client,) = bench.runtime(parts, 0.1).members
     assert client.training.spare_core == idle
 
@@ -173,7 +173,7 @@ def test_a_job_s_hospitals_have_the_cores_of_the_job(
     dataset = Dataset(table, np.zeros((4, 3), np.float32), "four")
     part = Exams(dataset.images, np.ones((4, 1), np.float32), np.ones((4, 1), bool), np.arange(4))
     parts = {f"hospital-{k}": {"train": part} for k in range(9)}
-    bench = Bench.of(own, Job("fedavg", 0), dataset, parts, tmp_path, silent)
+    bench = Bench.of(own, Job("fedavg", 0), dataset.form, parts, tmp_path, silent)
     for cores, workers in ((8, 4), (4, 2)):
         monkeypatch.setattr("concilium.studies.bench.num_cores", lambda cores=cores: cores)
         crew = bench.runtime(parts, 0.1).crew

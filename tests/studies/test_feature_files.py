@@ -71,7 +71,7 @@ def test_features_are_those_of_the_images_that_the_hospital_took(tmp_path: Path,
     made = study(tmp_path, of)
     dataset = assembly.load_data(made, tmp_path)
     division = divide(dataset, made, 0)
-    network = assembly.encoder_of(made, dataset)
+    network = assembly.encoder_of(made, dataset.form)
     parts = hospitals.parts_of(dataset, division, assembly.policy_of(made))
     for own in extract(made, tmp_path):
         images = [np.asarray(exams.images[:]) for exams in parts[own.hospital].values()]

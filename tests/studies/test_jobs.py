@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from concilium.data.dataset import Dataset, Exams
-from concilium.data.table import ExamTable
+from concilium.data.dataset import Exams, Form
 from concilium.evaluation.thresholds import at_specificity
 from concilium.federation.requests import StatisticsRequest
 from concilium.joint.inference import ScoreMeaning
@@ -34,21 +33,19 @@ CONTENT: dict[str, Any] = {
 }
 
 
-def dataset() -> Dataset:
+def form() -> Form:
     """Input shape and labels of the exams, without any of them."""
-    names = LabelSchema(("a", "b", "c"), {})
-    table = ExamTable(names, np.zeros((0, 3), np.int8), np.zeros(0, np.int64), {})
-    return Dataset(table, np.zeros((0, 5), np.float32), "none")
+    return Form(LabelSchema(("a", "b", "c"), {}), (5,))
 
 
 def bench(folder: Path, method: str, parts: Parts, seed: int = 0, **tables: Any) -> Bench:
     study = parse_study({**CONTENT, **tables}, "small.toml")
-    return Bench.of(study, Job(method, seed), dataset(), parts, folder, silent)
+    return Bench.of(study, Job(method, seed), form(), parts, folder, silent)
 
 
 def result(folder: Path, method: str, parts: Parts, **tables: Any) -> dict[str, Any]:
     study = parse_study({**CONTENT, **tables}, "small.toml")
-    return run_job(study, Job(method, 0), dataset(), parts, folder, silent)
+    return run_job(study, Job(method, 0), form(), parts, folder, silent)
 
 
 @pytest.mark.parametrize("rates", [(1e-4, 0.3), (0.3, 1e-4)])

@@ -154,13 +154,13 @@ def test_a_hospital_without_a_training_image_is_named() -> None:
 
 def test_the_network_begins_where_its_seed_says() -> None:
     dataset, own = table(), study()
-    digests = [travelling(assembly.network_of(own, dataset, s)).digest() for s in (0, 0, 1)]
+    digests = [travelling(assembly.network_of(own, dataset.form, s)).digest() for s in (0, 0, 1)]
     assert digests[0] == digests[1] != digests[2]
 
 
 def recipe(own: Study, method: assembly.Method, seed: int) -> Recipe:
     dataset = table()
-    network = assembly.network_of(own, dataset, seed)
+    network = assembly.network_of(own, dataset.form, seed)
     return assembly.recipe_of(own, method, dataset.table.schema, network, seed)
 
 

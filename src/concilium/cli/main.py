@@ -21,6 +21,7 @@ from concilium.cli import (
     run,
     split,
 )
+from concilium.cli.federation.group import group
 from concilium.cli.stopping import StoppedError
 from concilium.foundation.errors import ConciliumError, InputError
 
@@ -39,6 +40,7 @@ app = typer.Typer(
 for command in (demo, inspect, split, recommend, run, extract, evaluate, compare, report):
     app.command(command.__name__.rsplit(".", 1)[-1])(command.command)
 app.command("list")(list_choices.command)
+app.add_typer(group)
 
 
 @app.callback(invoke_without_command=True)

@@ -81,6 +81,18 @@ class Compression(ABC):
     def unpack(self, packed: NamedTensors) -> NamedTensors:
         """C(Δ) with the names and shapes of Δ, float32, from what travelled alone."""
 
+    def fits(self, packed: NamedTensors, delta: NamedTensors) -> bool:
+        """Whether tensors from elsewhere are C(Δ) of a Δ with these names and shapes.
+
+        Only then are they unpacked. By default they must have the names, types and shapes that
+        nothing but zeros packs to; a form whose shapes depend on what is in it says more.
+        """
+        form = self.pack(delta * 0.0)
+        return form.keys() == packed.keys() and all(
+            (tensor.dtype, tensor.shape) == (packed[name].dtype, packed[name].shape)
+            for name, tensor in form.items()
+        )
+
     def encode(self, update: Update, residual: NamedTensors) -> tuple[Encoded, NamedTensors]:
         """One client's update as it travels, and its new residual (empty without error feedback).
 

@@ -70,6 +70,12 @@ class TopK(Compression):
         names = [name.removeprefix(_SHAPE) for name in packed if name.startswith(_SHAPE)]
         return NamedTensors({name: _unpacked(packed, name) for name in names})
 
+    def fits(self, packed: NamedTensors, delta: NamedTensors) -> bool:
+        starts = (_PLACES, _VALUES, _SHAPE)
+        if packed.keys() != {start + name for start in starts for name in delta}:
+            return False
+        return all(_is_sparse(packed, name, tensor) for name, tensor in delta.items())
+
 
 def largest(flat: Tensor, k: int) -> Tensor:
     """Mask (d,) of the k entries of largest magnitude, 1 ≤ k ≤ d; of equal ones the first.
@@ -91,3 +97,16 @@ def _unpacked(packed: NamedTensors, name: str) -> Tensor:
     dense = values.new_zeros(math.prod(shape))
     dense[places.long()] = values
     return dense.view(shape)
+
+
+def _is_sparse(packed: NamedTensors, name: str, like: Tensor) -> bool:
+    """Whether values stand at ascending places of a tensor of this shape."""
+    places, values, shape = (packed[start + name] for start in (_PLACES, _VALUES, _SHAPE))
+    if (places.dtype, values.dtype, shape.dtype) != (torch.int32, torch.float32, torch.int32):
+        return False
+    if shape.ndim != 1 or shape.tolist() != list(like.shape):
+        return False
+    if places.ndim != 1 or places.shape != values.shape:
+        return False
+    bounds = places.new_tensor([-1]), places.new_tensor([like.numel()])
+    return bool((torch.cat([bounds[0], places, bounds[1]]).diff() > 0).all())

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from concilium.data.rows import Rows
 from concilium.data.table import ExamTable
 from concilium.foundation.errors import DataError
+from concilium.labels.schema import LabelSchema
 from concilium.labels.statistics import LabelStatistics
 
 PATIENTS = "patients"
@@ -20,6 +21,17 @@ PATIENTS = "patients"
 NO_PATIENTS = "no patient identifiers: images were taken as patients"
 
 _ROWS = 1024  # images hashed at once
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a network must know of data before it sees any: the labels, and an input's shape.
+
+    (1, H, W) for images, (d,) for features.
+    """
+
+    schema: LabelSchema
+    input_shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,11 @@ class Dataset:
         """(1, H, W) for images, (d,) for features."""
         shape = self.images.shape[1:]
         return (1, *shape) if self.images.dtype == np.uint8 else tuple(shape)
+
+    @property
+    def form(self) -> Form:
+        """Labels and shape, without the exams."""
+        return Form(self.table.schema, self.input_shape)
 
     def digest(self) -> str:
         """SHA-256 of all that a result can depend on: pixels, states, patients, covariates.

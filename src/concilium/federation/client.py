@@ -49,6 +49,9 @@ class Client:
     A model that travelled is used together with them, in training and in scoring.
 
     ``trainer`` takes the steps: the gradient loop, unless a runtime takes those of many together.
+
+    ``secret`` is the hospital's own, from which it draws what nobody else may know, such as its
+    patients' weights in a bootstrap; empty in a simulation, where all can be drawn again.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Client:
     sharing: Sharing = "all"
     private: NamedTensors = field(default_factory=lambda: NamedTensors({}))
     trainer: Trainer = train_alone
+    secret: bytes = field(default=b"", repr=False)
     _localised: list[tuple[tuple[object, ...], Loss]] = field(default_factory=list)
     _features: dict[str, tuple[str, npt.NDArray[np.float32]]] = field(default_factory=dict)
 

@@ -180,7 +180,7 @@ class _RunningUpdate:
 
     def add(self, client: str, update: Update) -> None:
         if self._in_fixed_point:
-            _check_weights(client, update.weight)
+            check_weights(client, update.weight)
         parts = {
             f"{part}|{name}": tensor
             for part in ("weighted_delta", "weight", "extras")
@@ -212,7 +212,7 @@ class _RunningUpdate:
         )
 
 
-def _check_weights(client: str, weights: NamedTensors) -> None:
+def check_weights(client: str, weights: NamedTensors) -> None:
     """Raise DivergenceError for a weight under which fixed point leaves little of a delta."""
     for name, weight in weights.items():
         if bool(((weight > 0) & (weight < LEAST_WEIGHT)).any()):

@@ -139,7 +139,12 @@ class TrialRequest(Request[TriedSums]):
 
 @dataclass(frozen=True)
 class BootstrapRequest(Request[BootstrapSums]):
-    """Score histograms of one part for many random weightings of the patients."""
+    """Score histograms of one part for many random weightings of the patients.
+
+    Who knows the weights reads single patients from the answer: it is a sum of their entries times
+    known numbers. So a client with a secret draws weights that nobody else can draw, and for every
+    model other ones, lest a patient be followed from model to model.
+    """
 
     model: NamedTensors
     part: str
@@ -159,8 +164,11 @@ class BootstrapRequest(Request[BootstrapSums]):
         return _scores(client, self.model, self.part, self.posterior, self.calibration)
 
     def seed_of(self, client: Client) -> int:
-        """The seed of the client's own weights."""
-        return derive_seed(self.seed, "bootstrap", client.name)
+        """The seed of the client's own weights, which hangs on its secret where it has one."""
+        if not client.secret:
+            return derive_seed(self.seed, "bootstrap", client.name)
+        hidden = client.secret.hex(), self.model.digest(), self.part
+        return derive_seed(self.seed, "bootstrap", client.name, *hidden)
 
 
 def _scores(

@@ -133,7 +133,8 @@ def to_fixed_point(tensor: Tensor, num_clients: int = 1) -> Tensor:
     if not largest < float("inf"):
         raise DivergenceError("an entry is not finite")
     # In whole numbers, for the limit itself is no float where num_clients is no power of 2.
-    if round(largest / UNIT) * num_clients >= 2 ** (_WORD - 1):
+    room = 2 ** (_WORD - 1)
+    if largest >= room or round(largest / UNIT) * num_clients >= room:
         limit = 2 ** (_WORD - 1) * UNIT / num_clients
         raise DivergenceError(
             f"an entry of ±{largest:.3g} is too large for a fixed-point sum of {num_clients} "

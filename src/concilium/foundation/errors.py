@@ -7,7 +7,11 @@
     │   ├── StudyError          a study file that cannot be run
     │   └── ComponentError      a choice (loss, source, …) that does not exist or cannot be built
     ├── DivergenceError         a training whose loss is no longer finite
-    └── CheckpointError         no usable checkpoint, or one that belongs to another study
+    ├── CheckpointError         no usable checkpoint, or one that belongs to another study
+    ├── WireError               bytes from elsewhere that are no message of ours
+    ├── DoorError               an answer that a hospital may not give: a code and a reason
+    └── FederationError         too few hospitals take part, or one stays away
+        └── AbsentError         hospitals that began a phase and do not answer any more
 
 An input error carries ALL problems found, each with where it is, what it is and what to do.
 """
@@ -84,3 +88,27 @@ class DivergenceError(ConciliumError):
 
 class CheckpointError(ConciliumError):
     """No usable checkpoint, or one that belongs to another study."""
+
+
+class WireError(ConciliumError):
+    """Bytes that are no message of ours: cut short, lying, unknown or too large."""
+
+
+class DoorError(ConciliumError):
+    """An answer that cannot be added up; ``code`` says which rule it breaks, ``reason`` where."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        self.code, self.reason = code, reason
+        super().__init__(f"{code}: {reason}")
+
+
+class FederationError(ConciliumError):
+    """A federation that cannot go on; the message names the hospitals and says what to do."""
+
+
+class AbsentError(FederationError):
+    """Hospitals that answered earlier in a phase and do not any more; ``names`` are theirs."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        super().__init__(f"no longer there: {', '.join(self.names)}")

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from concilium.federation.requests import Request
+from concilium.foundation.errors import DivergenceError
 from concilium.heads._logistic import LossSums
 from concilium.heads._triangles import full
 from concilium.heads.contract import Ask
@@ -187,8 +188,14 @@ class _Walk:
         for row in rows.tolist():
             if row not in self.factors:
                 damped = self.hessian[row] + torch.diag(self.penalty + HAIR)
-                self.factors[row] = torch.linalg.lu_factor(damped)
+                # Without a check of its own: a singular one gives a step that is not finite.
+                factors, pivots, _ = torch.linalg.lu_factor_ex(damped)
+                self.factors[row] = factors, pivots
             self.step[row] = corrected(self.factors[row], self.secants[row], total[row])
+        if not bool(self.step[rows].isfinite().all()):
+            raise DivergenceError(
+                "the exact head cannot be solved: summed gradients and Hessians give no finite step"
+            )
 
     def _penalised(self, loss: Tensor, solution: Tensor) -> Tensor:
         return loss + (self.penalty * solution.square()).sum(1) / 2

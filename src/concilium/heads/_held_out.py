@@ -16,7 +16,10 @@ from concilium.heads._standardisation import Scale, labels_of
 from concilium.heads.contract import Ask
 
 EntryLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Loss (N, A) ≥ 0 of every entry from score, target and known (N, A); 0 at an unknown one."""
+"""Loss (N, A) ≥ 0 of every entry from score, target and known (N, A); 0 at an unknown one.
+
+A frozen dataclass, as it is part of a question.
+"""
 
 
 @dataclass(frozen=True)

@@ -104,9 +104,13 @@ class HessianRequest(Request[Tensor]):
         return gram_triangles(seen.design, curvature, centred=self.place.own_intercepts)
 
 
-def logistic_loss(score: Tensor, target: Tensor, known: Tensor) -> Tensor:
-    """Negative log-likelihood of each entry (N, A); 0 at an unknown one."""
-    return known * softplus(score) - target * score
+@dataclass(frozen=True)
+class LogisticLoss:
+    """The loss of held-out entries; a value, for it is sent to hospitals."""
+
+    def __call__(self, score: Tensor, target: Tensor, known: Tensor) -> Tensor:
+        """Negative log-likelihood of each entry (N, A); 0 at an unknown one."""
+        return known * softplus(score) - target * score
 
 
 def own_offsets(score: Tensor, target: Tensor, known: Tensor) -> Tensor:

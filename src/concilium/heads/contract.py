@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from concilium.federation.requests import Request
+from concilium.foundation.errors import DivergenceError
 from concilium.foundation.named_tensors import NamedTensors
 
 A = TypeVar("A")
@@ -85,10 +86,15 @@ class Head(ABC):
 
         Rows that are not solved stay. An exact head answers without the label graph: where any row
         is solved, ``graph.coupling`` is set to 0. The report gains ``exchanges``, ``bytes_up`` (of
-        one hospital, in all) and ``kept_rows``.
+        one hospital, in all) and ``kept_rows``. Raises DivergenceError where the sums cannot be
+        solved: honest ones can.
         """
         counted = _Counted(ask)
-        found = self.solution(counted, model)
+        try:
+            found = self.solution(counted, model)
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+            what = "a summed matrix is singular"
+            raise DivergenceError(f"the exact head cannot be solved: {what}") from None
         report = {
             **found.report,
             "exchanges": float(len(counted.sizes)),

@@ -45,7 +45,7 @@ from concilium.foundation.checks import at_least, positive
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.heads._descent import Descent, Point
 from concilium.heads._held_out import check_penalties, choose
-from concilium.heads._logistic import HessianRequest, LossRequest, Place, logistic_loss
+from concilium.heads._logistic import HessianRequest, LogisticLoss, LossRequest, Place
 from concilium.heads._standardisation import Moments, MomentsRequest, Scale, rows_of
 from concilium.heads.contract import Ask, Head, Solution
 
@@ -82,7 +82,7 @@ class Newton(Head):
         objective = _Objective(ask, model, scale, rows, self)
         paths, moving = objective.paths(moments)
         labels = tuple(rows.tolist())
-        best, held_out = choose(ask, model, scale, paths, labels, logistic_loss)
+        best, held_out = choose(ask, model, scale, paths, labels, LogisticLoss())
         weight, bias = scale.fold(rows_of(paths[best], rows, len(solved)))
         report: dict[str, float | list[float] | list[str]] = {
             "penalty": sorted(self.penalties, reverse=True)[best],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from functools import partial
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,6 @@ from concilium.federation.requests import (
     EvaluationRequest,
     LabelSetRequest,
     PseudoLikelihoodRequest,
-    Request,
     StatisticsRequest,
     TrialRequest,
 )
@@ -37,12 +37,12 @@ from concilium.joint.pseudo_likelihood import fit_pseudo_likelihood
 from concilium.labels.statistics import LabelStatistics
 from concilium.metrics.auroc import Auroc
 from concilium.metrics.average_precision import AveragePrecision
+from concilium.orchestration.asking import Asking, together
 from concilium.orchestration.checkpoints import Checkpoints, Progress
 from concilium.orchestration.observers import Observer, PhaseStarted, Record, Resumed
 from concilium.orchestration.rounds import Inspection, Schedule, run_rounds
 from concilium.runtimes.contract import Runtime
 
-A = TypeVar("A")
 LabelSets = tuple[tuple[int, ...], ...]
 ThresholdRule = Callable[[EvaluationSums], npt.NDArray[np.float64]]
 """Thresholds (L,) on calibrated scores from the sums of validation exams."""
@@ -137,12 +137,7 @@ class Assessment:
 
 def asking(runtime: Runtime) -> Ask:
     """Ask every client of a runtime, and add the answers up."""
-
-    def ask(request: Request[A]) -> A:
-        answers = runtime.ask(request, runtime.clients)
-        return total(answers, runtime.clients)  # type: ignore[type-var]
-
-    return ask
+    return Asking(runtime)
 
 
 def develop(
@@ -167,7 +162,7 @@ def develop(
     solved = None
     if recipe.head is not None:
         observer(PhaseStarted("consolidation"))
-        solved = recipe.head.solve(ask, kept)
+        solved = together(ask, partial(recipe.head.solve, ask, kept))
     final = kept if solved is None else solved.model
     scores = recipe.final_scores(solved)
     posterior = posterior_of(recipe.prior, scores, ask)
@@ -226,6 +221,10 @@ def posterior_of(choice: PriorChoice, scores: ScoreMeaning, ask: Ask) -> Posteri
     """
     if choice == "none":
         return None
+    return together(ask, partial(_posterior, choice, scores, ask))
+
+
+def _posterior(choice: PriorChoice, scores: ScoreMeaning, ask: Ask) -> Posterior:
     statistics = ask(StatisticsRequest("train"))
     prior = LabelPrior.independent(PairCounts.of(statistics).log_odds)
     if choice != "independent":
@@ -250,9 +249,13 @@ def operate(
 ) -> Operation:
     """Calibration and thresholds of a model, from summed validation parts."""
     raw = EvaluationRequest(model, "validation", posterior=posterior)
-    calibration = fit_calibration(ask(raw))
-    calibrated = ask(replace(raw, calibration=calibration))
-    return Operation(calibration, rule(calibrated), posterior)
+
+    def phase() -> Operation:
+        calibration = fit_calibration(ask(raw))
+        calibrated = ask(replace(raw, calibration=calibration))
+        return Operation(calibration, rule(calibrated), posterior)
+
+    return together(ask, phase)
 
 
 def assess(
@@ -263,25 +266,31 @@ def assess(
     replicates: int = 0,
     seed: int = 0,
 ) -> Assessment:
-    """A model on the test parts of every client of a runtime."""
-    calibration, posterior = operation.calibration, operation.posterior
-    ask = asking(runtime)
-    counts = ask(LabelSetRequest("test"))
-    weights = counts.weights()
-    trial = TrialRequest(
-        model, "test", calibration, operation.thresholds, recipe.label_sets, posterior, weights
-    )
-    tried = dict(runtime.ask(trial, runtime.clients))
-    bootstrap = None
-    if replicates:
-        bootstrap = ask(BootstrapRequest(model, "test", replicates, seed, calibration, posterior))
-    whole = total(tried.items(), runtime.clients)
-    return Assessment(
-        {name: own.used for name, own in tried.items()},
-        bootstrap,
-        whole.uncalibrated,
-        Decoupled(counts, weights, whole.decoupled),
-    )
+    """A model on the test parts of every client of a runtime that answers all of it."""
+
+    def phase() -> Assessment:
+        calibration, posterior = operation.calibration, operation.posterior
+        ask = asking(runtime)
+        counts = ask(LabelSetRequest("test"))
+        weights = counts.weights()
+        trial = TrialRequest(
+            model, "test", calibration, operation.thresholds, recipe.label_sets, posterior, weights
+        )
+        tried = dict(runtime.ask(trial, runtime.clients))
+        bootstrap = None
+        if replicates:
+            bootstrap = ask(
+                BootstrapRequest(model, "test", replicates, seed, calibration, posterior)
+            )
+        whole = total(tried.items(), runtime.clients)
+        return Assessment(
+            {name: tried[name].used for name in runtime.clients if name in tried},
+            bootstrap,
+            whole.uncalibrated,
+            Decoupled(counts, weights, whole.decoupled),
+        )
+
+    return runtime.together(phase)
 
 
 def validation_score(sums: EvaluationSums) -> float:

@@ -76,8 +76,9 @@ def run_rounds(
     """Go on from ``progress`` until the schedule's last round; every round is committed.
 
     Sizes of clients, where the sampling needs them, are asked anew after a crash: what they decide
-    is the same.
+    is the same, as long as the same clients answer.
     """
+    runtime.recall(progress.history)
     sizes = _sizes(schedule, runtime)
     while progress.server.round < schedule.rounds:
         progress, record = _one_round(progress, schedule, sizes, algorithm, runtime, inspect)
@@ -90,10 +91,14 @@ def run_rounds(
 
 
 def _sizes(schedule: Schedule, runtime: Runtime) -> Mapping[str, int]:
-    """Training images of each client; nothing is asked where nothing depends on them."""
+    """Training images of each client; nothing is asked where nothing depends on them.
+
+    One that does not answer counts as one without an image.
+    """
     if not schedule.sampling.needs_sizes or schedule.participation == 1:
         return {}
-    return dict(runtime.ask(NumTrainingImages(), runtime.clients))
+    unsaid = dict.fromkeys(runtime.clients, 0)
+    return {**unsaid, **dict(runtime.ask(NumTrainingImages(), runtime.clients))}
 
 
 def _one_round(
@@ -108,6 +113,7 @@ def _one_round(
     broadcast = replace(algorithm.broadcast(server), pace=schedule.pace(server.round))
     asked = schedule.cohort(runtime, sizes, server.round)
     summed = total(runtime.train(broadcast, asked), asked, schedule.arithmetic)
+    left_out = runtime.left_out
     server = algorithm.server_update(server, summed)
     if not all(bool(tensor.isfinite().all()) for tensor in server.model.values()):
         raise DivergenceError(f"the model is not finite after round {server.round}")
@@ -115,9 +121,11 @@ def _one_round(
         "round": server.round,
         "cohort": list(asked),
         "loss": summed.mean_loss(),
-        "bytes_down": len(asked) * broadcast.num_bytes(),
+        "bytes_down": runtime.bytes_down(broadcast, asked),
         "bytes_up": summed.num_bytes,
     }
+    if left_out:
+        record["left_out"] = dict(left_out)
     last = server.round == schedule.rounds
     if server.round % schedule.evaluate_every == 0 or last:
         record.update(inspect(server.model))

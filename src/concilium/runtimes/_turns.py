@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from concilium.algorithms.contract import Algorithm
-from concilium.compressions.contract import Compression
+from concilium.compressions.contract import Compression, Encoded
 from concilium.federation.client import Client, Labels
 from concilium.federation.messages import Broadcast, Update
 from concilium.federation.requests import Request
@@ -34,12 +34,21 @@ class Training:
     compression: Compression | None
 
     def __call__(self, client: Client, state: ClientState) -> tuple[Update, ClientState]:
+        sent, after = self.sent(client, state)
+        if isinstance(sent, Update):
+            return sent, after
+        assert self.compression is not None
+        return self.compression.decode(sent), after
+
+    def sent(self, client: Client, state: ClientState) -> tuple[Update | Encoded, ClientState]:
+        """The update as it travels, where a compression makes it smaller in its form."""
         work = ClientWork.of(client, self.broadcast)
         update, after = self.algorithm.client_update(self.broadcast, state, work, self.weighting)
         after = replace(after, private=work.private)
         if self.compression is None:
             return update, after
-        return self.compression.carry(update, replace(after, residual=state.residual))
+        encoded, residual = self.compression.encode(update, state.residual)
+        return encoded, replace(after, residual=residual)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from concilium.algorithms.contract import Algorithm
 from concilium.compressions.contract import Compression
@@ -52,6 +52,27 @@ class Runtime(ABC):
     @abstractmethod
     def restore(self, states: Mapping[str, ClientState]) -> None:
         """Give clients that run here their memory back."""
+
+    # What follows is so where clients run here: they are always there, and nothing is sent.
+
+    def recall(self, history: Sequence[Mapping[str, Any]]) -> None:  # noqa: B027 - see above
+        """Learn from the records of earlier rounds whose updates were counted."""
+
+    def together(self, work: Callable[[], A]) -> A:
+        """What some work gives in all of whose exchanges the same clients take part.
+
+        Where one of them does not answer any more, the work is begun anew without it.
+        """
+        return work()
+
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """Who was asked in the last exchange and is not in it, each with the reason."""
+        return {}
+
+    def bytes_down(self, broadcast: Broadcast, cohort: Sequence[str]) -> int:
+        """Bytes that the last broadcast took to its cohort."""
+        return len(cohort) * broadcast.num_bytes()
 
 
 class Crew(ABC):

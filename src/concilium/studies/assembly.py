@@ -12,7 +12,7 @@ import torch
 from concilium.algorithms.contract import Algorithm
 from concilium.compressions.contract import Compression
 from concilium.data.augmentation import Augmentation
-from concilium.data.dataset import Dataset
+from concilium.data.dataset import Dataset, Form
 from concilium.foundation import components
 from concilium.foundation.checks import suggestion
 from concilium.foundation.errors import InputError, Problem, StudyError
@@ -74,19 +74,24 @@ def make(kind: str, choice: Choice) -> Any:
 
 def with_absolute_paths(study: Study, base: Path) -> Study:
     """The study with every path in it expanded and absolute: relative ones start at ``base``."""
-    source = study.data.source
-    settings = dict(source.settings)
-    choice = components.find("sources", source.name)
-    hints = typing.get_type_hints(choice)
-    for name in (field.name for field in fields(choice) if field.name in settings):
-        if "Path" in str(hints[name]):
-            settings[name] = _absolute(settings[name], base)
-    data = study.data.model_copy(update={"source": Choice(name=source.name, **settings)})
+    source = with_source_paths(study.data.source, base)
+    data = study.data.model_copy(update={"source": source})
     weights = study.network.weights
     network = study.network.model_copy(
         update={"weights": str(expand(weights, base)) if weights else ""}
     )
     return study.model_copy(update={"data": data, "network": network})
+
+
+def with_source_paths(source: Choice, base: Path) -> Choice:
+    """The same for a source alone. Raises ComponentError for one that does not exist."""
+    settings = source.settings
+    choice = components.find("sources", source.name)
+    hints = typing.get_type_hints(choice)
+    for name in (field.name for field in fields(choice) if field.name in settings):
+        if "Path" in str(hints[name]):
+            settings[name] = _absolute(settings[name], base)
+    return Choice(name=source.name, **settings)
 
 
 def _absolute(value: Any, base: Path) -> Any:
@@ -178,10 +183,14 @@ def _without_log_odds(method: Method) -> list[Problem]:
 
 def load_data(study: Study, cache: Path) -> Dataset:
     """The data set of a study, with the labels that it asks for; features where it is frozen."""
-    dataset: Dataset = make("sources", study.data.source).load(cache)
+    return prepared(study, make("sources", study.data.source).load(cache), cache)
+
+
+def prepared(study: Study, dataset: Dataset, cache: Path) -> Dataset:
+    """A data set that was read, with the labels that a study asks for; features where frozen."""
     if study.network.frozen:
         settings = study.network.architecture.model_dump_json()
-        dataset = with_features(dataset, encoder_of(study, dataset), settings, cache)
+        dataset = with_features(dataset, encoder_of(study, dataset.form), settings, cache)
     if not study.data.labels:
         return dataset
     table = dataset.table
@@ -215,21 +224,21 @@ def training_of(study: Study, learning_rate: float) -> LocalTraining:
     )
 
 
-def encoder_of(study: Study, dataset: Dataset) -> Network:
+def encoder_of(study: Study, form: Form) -> Network:
     """The network whose encoder is applied once where the study is frozen (seed 0)."""
-    return _built(study.network.architecture, study, dataset, study.network.weights, 0)
+    return _built(study.network.architecture, study, form, study.network.weights, 0)
 
 
-def network_of(study: Study, dataset: Dataset, seed: int) -> Network:
+def network_of(study: Study, form: Form, seed: int) -> Network:
     """The network before training: its tensors come from the seed, or from the weights file."""
     if study.network.frozen:
-        return _built(Choice(name="linear"), study, dataset, "", seed)
-    return _built(study.network.architecture, study, dataset, study.network.weights, seed)
+        return _built(Choice(name="linear"), study, form, "", seed)
+    return _built(study.network.architecture, study, form, study.network.weights, seed)
 
 
-def _built(choice: Choice, study: Study, dataset: Dataset, weights: str, seed: int) -> Network:
+def _built(choice: Choice, study: Study, form: Form, weights: str, seed: int) -> Network:
     network: Network = make("networks", choice).build(
-        dataset.input_shape, len(dataset.table.schema), derive_seed(seed, "network")
+        form.input_shape, len(form.schema), derive_seed(seed, "network")
     )
     if weights:
         load_weights(network, Path(weights))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
+from typing import Protocol
 
 import torch
 
-from concilium.data.dataset import Dataset, Exams
+from concilium.data.dataset import Exams, Form
 from concilium.evaluation.thresholds import at_specificity
 from concilium.federation.client import Client
 from concilium.federation.requests import StatisticsRequest
@@ -21,7 +21,7 @@ from concilium.joint.inference import ScoreMeaning
 from concilium.labels.frequency_groups import frequency_groups
 from concilium.networks.contract import Network
 from concilium.orchestration.checkpoints import Checkpoints
-from concilium.orchestration.observers import Observer
+from concilium.orchestration.observers import Observer, Record
 from concilium.orchestration.phases import (
     Operation,
     Recipe,
@@ -31,7 +31,7 @@ from concilium.orchestration.phases import (
     operate,
     posterior_of,
 )
-from concilium.runtimes.contract import LocalRuntime, Simulation
+from concilium.runtimes.contract import LocalRuntime, Runtime, Simulation
 from concilium.studies import assembly, hospitals
 from concilium.studies.configuration import Study, digest_of
 from concilium.studies.results import Plain, describe, mean_of
@@ -41,7 +41,20 @@ Look = Callable[[NamedTensors, int, ScoreMeaning], Plain]
 """A model, bootstrap replicates, and what the model's scores are, to a description."""
 Private = Mapping[str, NamedTensors]
 """What stays at home, by hospital."""
-NOTHING: Private = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What hospitals have kept of a training, as far as a runtime of it must know.
+
+    ``private`` are the tensors of hospitals that run here. Hospitals elsewhere have theirs, and
+    find them by the training: its ``learning_rate`` (None: the first of the study) and the
+    ``history`` of its rounds.
+    """
+
+    private: Private = field(default_factory=dict)
+    learning_rate: float | None = None
+    history: tuple[Record, ...] = ()
 
 
 Beside = Callable[[NamedTensors, Operation, Sequence[Client], int], Plain]
@@ -51,6 +64,14 @@ Beside = Callable[[NamedTensors, Operation, Sequence[Client], int], Plain]
 def nothing_beside(*_: object) -> Plain:
     """Nothing but what a federation finds."""
     return {}
+
+
+class Hands(Protocol):
+    """Who trains and answers for the hospitals of a bench: those of this machine, or others."""
+
+    def __call__(self, bench: Bench, parts: Parts, learning_rate: float, kept: Kept) -> Runtime:
+        """The runtime of one training over the hospitals of these parts."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -76,32 +97,42 @@ class Bench:
     study: Study
     job: Job
     method: assembly.Method
-    dataset: Dataset
+    form: Form
     parts: Parts
     network: Network
     initial: NamedTensors
     at_home: NamedTensors
     folder: Path
     observer: Observer
+    hands: Hands
 
     @staticmethod
     def of(
-        study: Study, job: Job, dataset: Dataset, parts: Parts, run: Path, observer: Observer
+        study: Study,
+        job: Job,
+        form: Form,
+        parts: Parts,
+        run: Path,
+        observer: Observer,
+        hands: Hands | None = None,
     ) -> Bench:
-        """The bench of a job in a run folder; nothing is written."""
+        """The bench of a job in a run folder; nothing is written.
+
+        By default hospitals run here; a hospital elsewhere has no parts here, ``{}``.
+        """
         method = assembly.method_of(job.method, study.methods[job.method])
-        network = assembly.network_of(study, dataset, job.seed)
+        network = assembly.network_of(study, form, job.seed)
         sharing = method.settings.shares
         initial, at_home = travelling(network, sharing), private(network, sharing)
-        folder = job.folder(run)
+        folder, hands = job.folder(run), hands or simulated
         return Bench(
-            study, job, method, dataset, parts, network, initial, at_home, folder, observer
+            study, job, method, form, parts, network, initial, at_home, folder, observer, hands
         )
 
     @property
     def recipe(self) -> Recipe:
         """How this method is trained and looked at."""
-        schema = self.dataset.table.schema
+        schema = self.form.schema
         return assembly.recipe_of(self.study, self.method, schema, self.network, self.job.seed)
 
     @property
@@ -129,7 +160,7 @@ class Bench:
 
         Here no score is evidence and no label says anything of another.
         """
-        return saved_meaning(ScoreMeaning(), len(self.dataset.table.schema))
+        return saved_meaning(ScoreMeaning(), len(self.form.schema))
 
     def scores_file(self, name: str) -> Path:
         """Where it stands what the scores of a training's final model mean."""
@@ -143,24 +174,9 @@ class Bench:
         """Where the tensors of a hospital stand that did not travel."""
         return self.folder / f"private-{file_name(hospital)}.safetensors"
 
-    def runtime(self, parts: Parts, learning_rate: float, private: Private = NOTHING) -> Simulation:
-        """A runtime over the clients that hold these exams, with what each of them kept at home."""
-        training = assembly.training_of(self.study, learning_rate)
-        cores = self.study.cores_of_a_job(num_cores())
-        training = replace(training, spare_core=len(parts) < cores)
-        clients = hospitals.clients_of(
-            parts,
-            self.network,
-            self.method,
-            training,
-            self.job.seed,
-            lambda hospital: private.get(hospital, self.at_home),
-        )
-        method = self.method
-        travels = method.settings.trains == "federation"
-        compression = method.compression if travels else None
-        runtime: LocalRuntime = assembly.make("runtimes", self.study.training.runtime)
-        return runtime.over(clients, method.algorithm, method.weighting, compression, cores)
+    def runtime(self, parts: Parts, learning_rate: float, kept: Kept = Kept()) -> Runtime:
+        """A runtime over the hospitals of these parts, with what each of them kept at home."""
+        return self.hands(self, parts, learning_rate, kept)
 
     def checkpoints(self, name: str, learning_rate: float) -> Checkpoints:
         """The checkpoints of one training; another study's are refused."""
@@ -169,6 +185,33 @@ class Bench:
         digest = digest_of([own, method, self.job.seed, self.job.fold, name, learning_rate])
         folder = self.folder / f"rate-{learning_rate!r}" / file_name(name) / "checkpoints"
         return Checkpoints(folder, digest)
+
+
+def simulated(
+    bench: Bench,
+    parts: Parts,
+    learning_rate: float,
+    kept: Kept,
+    secrets: Mapping[str, bytes] | None = None,
+) -> Simulation:
+    """All hospitals on this machine, by the study's own runtime; ``secrets`` by name."""
+    training = assembly.training_of(bench.study, learning_rate)
+    cores = bench.study.cores_of_a_job(num_cores())
+    training = replace(training, spare_core=len(parts) < cores)
+    method = bench.method
+    clients = hospitals.clients_of(
+        parts,
+        bench.network,
+        method,
+        training,
+        bench.job.seed,
+        lambda hospital: kept.private.get(hospital, bench.at_home),
+    )
+    if secrets:
+        clients = tuple(replace(own, secret=secrets[own.name]) for own in clients)
+    compression = method.compression if method.settings.trains == "federation" else None
+    runtime: LocalRuntime = assembly.make("runtimes", bench.study.training.runtime)
+    return runtime.over(clients, method.algorithm, method.weighting, compression, cores)
 
 
 def saved_meaning(scores: ScoreMeaning, num_labels: int) -> NamedTensors:
@@ -184,7 +227,7 @@ def looking(
     bench: Bench,
     parts: Parts,
     rule: ThresholdRule,
-    private: Private = NOTHING,
+    kept: Kept = Kept(),
     beside: Beside = nothing_beside,
 ) -> Look:
     """How a model that was trained on ``parts`` is described on the test parts of all hospitals.
@@ -192,9 +235,12 @@ def looking(
     The label prior comes from the training parts of ``parts``, calibration and thresholds from
     their validation parts, by the ``rule``. What is found ``beside`` stands in the description.
     """
-    rate = bench.study.training.learning_rates[0]  # no step is taken: it has no say
-    own = bench.runtime(parts, rate, private)
-    everybody = bench.runtime(bench.parts, rate, private)
+    rate = kept.learning_rate  # no step is taken: where hospitals run here it has no say
+    if rate is None:
+        rate = bench.study.training.learning_rates[0]
+    own = bench.runtime(parts, rate, kept)
+    everybody = own if parts is bench.parts else bench.runtime(bench.parts, rate, kept)
+    members = everybody.members if isinstance(everybody, Simulation) else ()
     shares = bench.study.evaluation
     groups = frequency_groups(asking(everybody)(StatisticsRequest()), shares.head, shares.tail)
 
@@ -203,9 +249,9 @@ def looking(
         posterior = posterior_of(bench.method.settings.prior, scores, ask)
         operation = operate(model, ask, rule, posterior)
         found = assess(model, operation, everybody, bench.recipe, replicates, bench.job.seed)
-        labels = bench.dataset.table.schema.names
+        labels = bench.form.schema.names
         sums = describe(found, operation, labels, groups, bench.study.evaluation.min_positives)
-        return {**sums, **beside(model, operation, everybody.members, replicates)}
+        return {**sums, **beside(model, operation, members, replicates)}
 
     return look
 

@@ -75,7 +75,7 @@ def _features(
     study: Study, dataset: Dataset, division: Division, cache: Path
 ) -> list[npt.NDArray[np.float32]]:
     """Features of each hospital's images, as its own machines would have taken them."""
-    encoder = assembly.encoder_of(study, dataset)
+    encoder = assembly.encoder_of(study, dataset.form)
     if division.partition.acquisition:
         parts = hospitals.parts_of(dataset, division, assembly.policy_of(study))
         images = (join([own[part].images for part in division.parts]) for own in parts.values())

@@ -66,7 +66,7 @@ def check_runtime(study: Study, dataset: Dataset) -> None:
     """Raise InputError where the study's runtime cannot run hospitals with such data at all."""
     labels = np.zeros((0, len(dataset.table.schema)), np.float32)
     nothing = Exams(dataset.images[:0], labels, labels > 0, np.zeros(0, np.int64))
-    network = network_of(study, dataset, study.seeds[0])
+    network = network_of(study, dataset.form, study.seeds[0])
     training = training_of(study, study.training.learning_rates[0])
     loss, device = BinaryCrossEntropy(), next(network.parameters()).device
     nobody = Client("", {"train": nothing}, network, loss, training, 0, device)

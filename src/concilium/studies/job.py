@@ -9,7 +9,7 @@ from pathlib import Path
 
 from safetensors.torch import save as to_safetensors
 
-from concilium.data.dataset import Dataset
+from concilium.data.dataset import Form
 from concilium.foundation.errors import DivergenceError
 from concilium.foundation.files import write_atomically
 from concilium.foundation.named_tensors import NamedTensors
@@ -17,17 +17,35 @@ from concilium.orchestration.checkpoints import environment
 from concilium.orchestration.observers import Observer, PhaseStarted, Warned
 from concilium.orchestration.phases import Developed, asking, develop, watching
 from concilium.studies import assembly
-from concilium.studies.bench import Bench, Job, Parts, looking, of_hospitals, saved_meaning
+from concilium.studies.bench import (
+    Bench,
+    Hands,
+    Job,
+    Kept,
+    Parts,
+    looking,
+    of_hospitals,
+    saved_meaning,
+)
 from concilium.studies.configuration import Study, digest_of
 from concilium.studies.results import Plain, mean_of
 
 
 def run_job(
-    study: Study, job: Job, dataset: Dataset, parts: Parts, run: Path, observer: Observer
+    study: Study,
+    job: Job,
+    form: Form,
+    parts: Parts,
+    run: Path,
+    observer: Observer,
+    hands: Hands | None = None,
 ) -> Plain:
-    """Train, choose the learning rate by validation, assess on test; resumed where it stopped."""
+    """Train, choose the learning rate by validation, assess on test; resumed where it stopped.
+
+    ``hands`` as in ``Bench.of``: hospitals of this machine where nothing is said.
+    """
     started = time.perf_counter()
-    bench = Bench.of(study, job, dataset, parts, run, observer)
+    bench = Bench.of(study, job, form, parts, run, observer, hands)
     trains = bench.method.settings.trains
     result = _by_hospital(bench) if trains == "hospitals" else _together(bench)
     return {
@@ -46,15 +64,15 @@ def run_job(
 def _together(bench: Bench) -> Plain:
     """One model: of the federation, or of all exams pooled in one place."""
     ((name, parts),) = bench.trainings.items()
-    developed, rates = _best_rate(bench, parts, name, watch_test=True)
+    developed, rate, scores = _best_rate(bench, parts, name, watch_test=True)
     _save_final(bench, name, developed)
     if bench.at_home:
-        for hospital in bench.parts:
+        for hospital in (name for name, exams in bench.parts.items() if exams):
             _save(bench.private_file(hospital), developed.private.get(hospital, bench.at_home))
-    account = _account(developed, rates)
+    account = _account(developed, scores)
     if bench.method.settings.trains == "pooled":  # nothing travels between hospitals that are one
         account |= {"bytes_up": 0, "bytes_down": 0}
-    return {**account, **_assessed(bench, parts, developed)}
+    return {**account, **_assessed(bench, parts, developed, rate)}
 
 
 def _by_hospital(bench: Bench) -> Plain:
@@ -62,10 +80,10 @@ def _by_hospital(bench: Bench) -> Plain:
     accounts: list[Plain] = []
     tests: dict[str, Plain] = {}
     for name, parts in bench.trainings.items():
-        developed, rates = _best_rate(bench, parts, name, watch_test=False)
+        developed, rate, scores = _best_rate(bench, parts, name, watch_test=False)
         _save_final(bench, name, developed)
-        accounts.append(_account(developed, rates))
-        tests[name] = _assessed(bench, parts, developed)["test"]
+        accounts.append(_account(developed, scores))
+        tests[name] = _assessed(bench, parts, developed, rate)["test"]
     return {
         "model": digest_of([account["model"] for account in accounts]),
         **{
@@ -91,27 +109,31 @@ def _mean_consolidation(accounts: Sequence[Plain]) -> Plain | None:
 
 def _best_rate(
     bench: Bench, parts: Parts, name: str, watch_test: bool
-) -> tuple[Developed, dict[float, float]]:
-    """Train at each learning rate; the training with the best validation score, and all scores.
+) -> tuple[Developed, float, dict[float, float]]:
+    """Train at each learning rate; the training with the best validation score.
+
+    With it its rate, and the scores of all.
 
     A rate at which the loss does not stay finite has the score NaN. Raises DivergenceError where
-    that is so at every rate.
+    that is so at every rate, with what was wrong at the last.
     """
     best: Developed | None = None
+    chosen = math.nan
     scores: dict[float, float] = {}
+    why = ""
     for rate in bench.study.training.learning_rates:
         try:
             developed = _develop(bench, parts, name, rate, watch_test)
         except DivergenceError as error:
             bench.observer(Warned(f"learning rate {rate:g}: {error}"))
-            scores[rate] = math.nan
+            scores[rate], why = math.nan, str(error)
             continue
         scores[rate] = developed.validation_score
         if best is None or _better(developed.validation_score, best.validation_score):
-            best = developed
+            best, chosen = developed, rate
     if best is None:
-        raise DivergenceError(f"{bench.job.method}: no learning rate keeps the loss finite")
-    return best, scores
+        raise DivergenceError(f"{bench.job.method}: no learning rate can be trained at: {why}")
+    return best, chosen, scores
 
 
 def _better(score: float, than: float) -> bool:
@@ -134,10 +156,11 @@ def _develop(bench: Bench, parts: Parts, name: str, rate: float, watch_test: boo
     )
 
 
-def _assessed(bench: Bench, parts: Parts, developed: Developed) -> Plain:
+def _assessed(bench: Bench, parts: Parts, developed: Developed, rate: float) -> Plain:
     """The final model, and the one before its exact head, on the test parts of all hospitals."""
     bench.observer(PhaseStarted("evaluation"))
-    look = looking(bench, parts, bench.rule, developed.private)
+    kept = Kept(developed.private, rate, developed.history)
+    look = looking(bench, parts, bench.rule, kept)
     before = None
     if developed.consolidated is not None:
         before = look(developed.model, 0, bench.method.trained_scores)
@@ -145,14 +168,14 @@ def _assessed(bench: Bench, parts: Parts, developed: Developed) -> Plain:
     return {"test": test, "before_consolidation": before}
 
 
-def _account(developed: Developed, rates: Mapping[float, float]) -> Plain:
+def _account(developed: Developed, scores: Mapping[float, float]) -> Plain:
     """How the training went, without the test."""
     solved = developed.consolidated
     return {
         "model": developed.final.digest(),
         "kept_round": developed.kept_round,
         "validation_score": developed.validation_score,
-        "learning_rates": {repr(rate): score for rate, score in rates.items()},
+        "learning_rates": {repr(rate): score for rate, score in scores.items()},
         "consolidation": None if solved is None else dict(solved.report),
         "bytes_up": sum(int(record["bytes_up"]) for record in developed.history),
         "bytes_down": sum(int(record["bytes_down"]) for record in developed.history),
@@ -164,7 +187,7 @@ def _save_final(bench: Bench, name: str, developed: Developed) -> None:
     """The model that is used, and what its scores mean, where the study does not say it."""
     _save(bench.model_file(name), developed.final)
     if bench.method.scores_are_saved:
-        num_labels = len(bench.dataset.table.schema)
+        num_labels = len(bench.form.schema)
         _save(bench.scores_file(name), saved_meaning(developed.scores, num_labels))
 
 

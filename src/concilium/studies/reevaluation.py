@@ -21,12 +21,12 @@ from concilium.foundation.named_tensors import NamedTensors
 from concilium.joint.inference import ScoreMeaning
 from concilium.orchestration.observers import silent
 from concilium.studies import assembly, hospitals
-from concilium.studies.bench import Bench, Beside, Job, looking, nothing_beside, of_hospitals
+from concilium.studies.bench import Bench, Beside, Job, Kept, looking, nothing_beside, of_hospitals
 from concilium.studies.configuration import Study
 from concilium.studies.division import divide
 from concilium.studies.exact_values import exact_values
 from concilium.studies.results import Plain
-from concilium.studies.run import check_data, study_of
+from concilium.studies.run import check_data, check_here, study_of
 
 KINDS = ("specificity", "sensitivity", "alerts_per_100")
 
@@ -78,19 +78,20 @@ def evaluate_again(
     """
     study = study_of(run)
     check_job(study, job, run)
+    check_here(run)
     dataset = assembly.load_data(study, cache)
     check_data(run, dataset.digest())
     division = divide(dataset, study, job.seed, job.fold)
     parts = hospitals.parts_of(dataset, division, assembly.policy_of(study))
-    bench = Bench.of(study, job, dataset, parts, run, silent)
+    bench = Bench.of(study, job, dataset.form, parts, run, silent)
     replicates = study.evaluation.bootstrap
-    private = _read_private(bench)
+    kept = Kept(_read_private(bench))
     beside: Beside = nothing_beside
     if exact:
         few = study.evaluation.min_positives
         beside = partial(exact_values, seed=job.seed, min_positives=few)
     tests = {
-        name: looking(bench, own, point or bench.rule, private, beside)(
+        name: looking(bench, own, point or bench.rule, kept, beside)(
             _read_model(bench.model_file(name), bench.initial),
             replicates,
             read_meaning(bench, name),

@@ -19,19 +19,22 @@ from typing import Any
 
 import torch
 
-from concilium.data.dataset import Dataset
+from concilium.data.dataset import Dataset, Form
 from concilium.foundation.errors import DataError, InputError, Problem, StudyError
 from concilium.foundation.files import locked, plain, write_atomically, write_json
 from concilium.orchestration.checkpoints import environment
 from concilium.orchestration.observers import Event, Observer
 from concilium.studies import assembly, hospitals
-from concilium.studies.bench import Job, Parts
+from concilium.studies.bench import Hands, Job, Parts
 from concilium.studies.configuration import Study, changes
 from concilium.studies.division import Division, divide, save_division
 from concilium.studies.job import run_job
 from concilium.studies.label_checks import check_labels
 from concilium.studies.side_by_side import in_processes
 from concilium.training.memory import keep_freed_memory
+
+FEDERATION = "federation.json"
+"""In a run folder: it is that of a federation whose hospitals are elsewhere (``deployment``)."""
 
 JobObserver = Callable[[Job, Event], None]
 
@@ -57,8 +60,9 @@ def run_study(
     where the folder holds another study, or the same one without ``resume``, and DataError for data
     that cannot be used.
     """
-    _prepare_process()
-    _check_folder(study, run, resume)
+    prepare_process()
+    check_here(run)
+    check_folder(study, run, resume)
     dataset = assembly.load_data(study, cache)
     check_labels(dataset, study, assembly.policy_of(study))
     hospitals.check_runtime(study, dataset)
@@ -67,12 +71,12 @@ def run_study(
     jobs = jobs_of(study)
     workplace = Workplace(study, dataset, run)
     divided = [(job, workplace.division(job)) for job in one_each_division(study)]
-    with locked(run, _held_by_another(run)):
-        _open_folder(study, text, run, resume)
+    with locked(run, held_by_another(run)):
+        open_folder(study, text, run, resume)
         write_json(run / "data.json", description)
         for job, division in divided:
             save_division(division_folder(run, job), dataset, division)
-        waiting = [job for job in jobs if _result(job, run) is None]
+        waiting = unfinished(run, jobs)
         if study.workers > 1 and len(waiting) > 1:
             in_processes(partial(Workplace.of, run, cache), waiting, study.workers, observer)
         else:
@@ -97,7 +101,7 @@ class Workplace:
     @staticmethod
     def of(run: Path, cache: Path) -> Workplace:
         """That of a run folder which another process has opened."""
-        _prepare_process()
+        prepare_process()
         study = study_of(run)
         return Workplace(study, assembly.load_data(study, cache), run)
 
@@ -111,18 +115,7 @@ class Workplace:
     def do(self, job: Job, observer: Observer) -> None:
         """Do one job of the study, and commit its result."""
         parts = self._parts(self.division(job))
-        try:
-            result = plain(run_job(self._study, job, self._dataset, parts, self._run, observer))
-        except InputError as error:
-            where = f"methods.{job.method}"
-            problems = (
-                replace(p, where=f"{where}, {p.where}" if p.where else where)
-                for p in error.problems
-            )
-            raise StudyError(list(problems)) from None
-        lines = "".join(json.dumps(record) + "\n" for record in result["history"])
-        write_atomically(job.folder(self._run) / "history.jsonl", lines.encode())
-        write_json(job.folder(self._run) / "result.json", result)
+        do_job(self._study, job, self._dataset.form, parts, self._run, observer)
 
     def _parts(self, division: Division) -> Parts:
         """The exams of every hospital; only those of one division are held at a time."""
@@ -133,7 +126,33 @@ class Workplace:
         return self._laid_out[1]
 
 
-def _prepare_process() -> None:
+def do_job(
+    study: Study,
+    job: Job,
+    form: Form,
+    parts: Parts,
+    run: Path,
+    observer: Observer,
+    hands: Hands | None = None,
+) -> None:
+    """Do one job, and commit its result to the run folder; ``hands`` as in ``run_job``.
+
+    Raises StudyError that names the method where something of it cannot be used.
+    """
+    try:
+        result = plain(run_job(study, job, form, parts, run, observer, hands))
+    except InputError as error:
+        where = f"methods.{job.method}"
+        problems = (
+            replace(p, where=f"{where}, {p.where}" if p.where else where) for p in error.problems
+        )
+        raise StudyError(list(problems)) from None
+    lines = "".join(json.dumps(record) + "\n" for record in result["history"])
+    write_atomically(job.folder(run) / "history.jsonl", lines.encode())
+    write_json(job.folder(run) / "result.json", result)
+
+
+def prepare_process() -> None:
     """One operator thread each: hospitals and jobs run side by side. Neither changes a result."""
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -152,6 +171,11 @@ def read_results(run: Path, jobs: Sequence[Job]) -> list[dict[str, Any]]:
     """Results of the jobs that are finished."""
     found = (_result(job, run) for job in jobs)
     return [result for result in found if result is not None]
+
+
+def unfinished(run: Path, jobs: Sequence[Job]) -> list[Job]:
+    """The jobs that have no result yet."""
+    return [job for job in jobs if _result(job, run) is None]
 
 
 def _result(job: Job, run: Path) -> dict[str, Any] | None:
@@ -176,12 +200,13 @@ def division_folder(run: Path, job: Job) -> Path:
     return run / "splits" / f"seed-{job.seed}-fold-{job.fold}"
 
 
-def _held_by_another(run: Path) -> StudyError:
+def held_by_another(run: Path) -> StudyError:
+    """What is raised where another process works in the folder."""
     what = "another process is running this study"
     return StudyError(Problem(str(run), what, "wait for it, or use another --out"))
 
 
-def _check_folder(study: Study, run: Path, resume: bool) -> None:
+def check_folder(study: Study, run: Path, resume: bool) -> None:
     """Raise StudyError unless the folder is free for this study, or holds it and is resumed."""
     manifest = run / "manifest.json"
     if run.exists() and not run.is_dir():
@@ -198,8 +223,9 @@ def _check_folder(study: Study, run: Path, resume: bool) -> None:
         raise StudyError(Problem(str(run), what, remedy))
 
 
-def _open_folder(study: Study, text: str, run: Path, resume: bool) -> None:
-    _check_folder(study, run, resume)  # once more: now nobody else can come between
+def open_folder(study: Study, text: str, run: Path, resume: bool) -> None:
+    """Write what is known of a run before its first job; as ``check_folder`` does, it may raise."""
+    check_folder(study, run, resume)  # once more: now nobody else can come between
     write_atomically(run / "study.toml", text.encode())
     write_atomically(run / "study.json", study.model_dump_json(indent=1).encode())
     path, made_by = run / "manifest.json", {**environment(), **assembly.computing_of(study)}
@@ -221,6 +247,13 @@ def describe_data(study: Study, dataset: Dataset) -> dict[str, Any]:
         "notes": dict(dataset.notes),
         "digest": dataset.digest(),
     }
+
+
+def check_here(run: Path) -> None:
+    """Raise DataError for a run over hospitals elsewhere, whose exams are not here."""
+    if (run / FEDERATION).exists():
+        what = "is a run over hospitals elsewhere, whose exams are not here"
+        raise DataError(Problem(str(run), what, "its results and its report are all there is"))
 
 
 def check_data(run: Path, digest: str) -> None:

@@ -131,8 +131,8 @@ def situation_of(study: Study, dataset: Dataset, seed: int) -> Situation:
 def _trained_network(study: Study, dataset: Dataset) -> Network:
     """The network that rounds would train: above a frozen encoder, its head alone."""
     if not study.network.frozen:
-        return assembly.network_of(study, dataset, study.seeds[0])
-    width = assembly.encoder_of(study, dataset).head.in_features
+        return assembly.network_of(study, dataset.form, study.seeds[0])
+    width = assembly.encoder_of(study, dataset.form).head.in_features
     linear = assembly.make("networks", Choice(name="linear"))
     built: Network = linear.build((width,), len(dataset.table.schema), study.seeds[0])
     return built

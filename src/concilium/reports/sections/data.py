@@ -64,6 +64,10 @@ def _labels(evidence: Evidence) -> Html:
 
 
 def _proof(evidence: Evidence) -> Html:
+    if not evidence.divisions:  # hospitals elsewhere
+        said = "Every hospital divides its own patients, each wholly into one part. Nothing that "
+        said += "leaves a hospital tells whether a patient was also examined at another."
+        return paragraph(element("strong", said))
     rows, shared = [], 0
     for name, division in evidence.divisions.items():
         proof = division["disjointness"]

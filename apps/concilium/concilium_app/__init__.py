@@ -1,0 +1,1 @@
+"""A shim: what runs is the installed package."""

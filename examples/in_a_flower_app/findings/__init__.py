@@ -1,0 +1,1 @@
+"""findings: a Flower / PyTorch app."""

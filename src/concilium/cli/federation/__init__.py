@@ -1,0 +1,1 @@
+"""``concilium federation …``: the same study between hospitals, one file a command."""
