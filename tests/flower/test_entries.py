@@ -22,6 +22,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.common.constant import HEARTBEAT_MIN_INTERVAL
 from flwr.supercore import heartbeat
 from flwr.supercore.inflatable.inflatable_utils import ObjectPullError, ObjectUnavailableError
+from flwr.supercore.run import RunNotRunningException
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink import main as superlink_main
 
@@ -95,11 +96,20 @@ def test_a_node_does_not_wait_for_ever_for_a_letter_that_is_not_completed(
     supernode.set_pace()
     assert loop.pull_objects(["a"], str.encode) == {"a": b"a"}
 
+    looks = iter(range(6))
+
     def missing(part: str) -> bytes:
+        next(looks)  # more would be too many
         raise ObjectUnavailableError(part)
 
     with pytest.raises(ObjectPullError, match="timeout"):
         loop.pull_objects(["a"], missing, initial_backoff=0.01)
+
+    def over(part: str) -> bytes:
+        raise RunNotRunningException
+
+    with pytest.raises(ObjectPullError, match="is over"):
+        loop.pull_objects(["a"], over)
 
 
 def asked(path: str, client: str | None, kind: str = "http") -> tuple[bool, list[Any]]:

@@ -47,6 +47,7 @@ class SuperNode:
 
     def PullObject(self, request: Any) -> PullObjectResponse:  # noqa: N802 (Flower's name)
         self.looks[request.object_id] += 1
+        assert self.looks[request.object_id] < 8, "it is looked for without end"
         there = self._there_at is not None and self.looks[request.object_id] >= self._there_at
         return PullObjectResponse(
             object_found=self._found,

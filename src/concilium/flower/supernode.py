@@ -13,6 +13,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from flwr.supercore.inflatable.inflatable_utils import ObjectPullError
+from flwr.supercore.run import RunNotRunningException
+
 from concilium.flower.beside import end_with_parent
 
 LOOK_EVERY, LOOK_WHEN_IDLE, ACTIVE = 0.2, 1.0, 20.0
@@ -73,9 +76,19 @@ def set_pace() -> None:
     beats["exponential"] = partial(_sooner, beats["exponential"])
     loop = vars(importlib.import_module("flwr.supernode.start_client_internal"))
     loop["time"] = Pauses()
-    loop["pull_objects"] = partial(
-        loop["pull_objects"], max_time=LETTER_WITHIN, backoff_cap=LOOK_FOR_PART
-    )
+    loop["pull_objects"] = partial(pull_letter, loop["pull_objects"])
+
+
+def pull_letter(pull: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    """Fetch a letter's parts. Raises ObjectPullError where they do not come.
+
+    Also where the run ends meanwhile, of which Flower makes another error: then the node would keep
+    what it has of the letter, and its client app would wait for the rest.
+    """
+    try:
+        return pull(*given, max_time=LETTER_WITHIN, backoff_cap=LOOK_FOR_PART, **named)
+    except RunNotRunningException:
+        raise ObjectPullError("", "the run is over") from None
 
 
 def _sooner(waits: Callable[..., Any], max_delay: int) -> Any:
