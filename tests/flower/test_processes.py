@@ -7,11 +7,13 @@ one that is killed. The study itself runs this way in ``test_study``.
 from __future__ import annotations
 
 import datetime
+import http.client
 import json
 import os
 import shutil
 import signal
 import sqlite3
+import ssl
 import subprocess
 import sys
 import time
@@ -114,6 +116,24 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
             yield trial
         finally:
             trial.stop()
+
+
+def test_a_client_without_encryption_or_with_another_authority_is_not_heard(trial: Trial) -> None:
+    port = trial.coordinator.port
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionError)):
+        plain = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        plain.request("GET", "/health")
+        plain.getresponse()
+    for authority, is_ours in ((None, False), (trial.home / keys.AUTHORITY, True)):
+        context = ssl.create_default_context(cafile=authority)
+        own = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=context)
+        if is_ours:
+            own.request("GET", "/health")
+            assert own.getresponse().status == 200
+            own.close()
+        else:
+            with pytest.raises(ssl.SSLCertVerificationError):
+                own.request("GET", "/health")
 
 
 def note(what: str, seconds: float) -> None:
