@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from concilium.cli.federation.group import group
+from concilium.deployment.allowed import read_federated
 from concilium.deployment.policy import parse_hospital
 from concilium.federation.questions import CODES
 
@@ -32,8 +33,10 @@ def test_every_command_stands_on_the_page() -> None:
     assert names - {command.split()[0] for command in COMMANDS} <= {"trial"}
 
 
-def test_the_hospital_file_of_the_page_can_be_read(tmp_path: Path) -> None:
-    (text,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+def test_the_files_of_the_page_can_be_read(tmp_path: Path) -> None:
+    study, text = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "my_study.toml").write_text(study)
+    assert read_federated(tmp_path / "my_study.toml").data.labels == ("Effusion", "Mass")
     hospital = parse_hospital(tomllib.loads(text), tmp_path)
     assert hospital.policy.least_patients == 20
 

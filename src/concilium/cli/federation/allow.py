@@ -84,12 +84,12 @@ def _print_study(
 
     say(f"{study.title}: at {place.name}")
     say(f"labels: {', '.join(study.data.labels)}")
-    seeds, rates = len(study.seeds) * max(1, study.split.folds), study.training.learning_rates
     methods = [name for name, own in study.methods.items() if own.trains == "federation"]
-    say(
-        f"methods: {', '.join(methods)}; each {seeds} time(s) {len(rates)} learning rate(s), "
-        f"{study.training.rounds} rounds of {study.training.local_epochs} epoch(s)"
-    )
+    others = [name for name in study.methods if name not in methods]
+    say(f"methods: {', '.join(methods)}" + (f"; not here: {', '.join(others)}" if others else ""))
+    own = study.training
+    trainings = len(study.seeds) * max(1, study.split.folds) * len(own.learning_rates)
+    say(f"trainings of each: {trainings}; rounds: {own.rounds}; local epochs: {own.local_epochs}")
     rows = [
         [name, f"{len(exams):,}", f"{len(set(exams.patient.tolist())):,}"]
         for name, exams in parts.items()

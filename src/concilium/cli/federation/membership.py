@@ -88,7 +88,8 @@ def join(
         f"Send {public} to the coordinator: it is public.",
         f"  key {fingerprint(public)}: read it to them by telephone",
         f"Say in {folder / 'hospital.toml'} where the exams are.",
-        f"Then: concilium federation hospital {folder}",
+        f"Then: concilium federation allow STUDY --hospital {folder}",
+        f"and:  concilium federation hospital {folder}",
     )
     for line in lines:
         Console().print(line, markup=False, highlight=False, soft_wrap=True)
