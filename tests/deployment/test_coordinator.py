@@ -18,7 +18,7 @@ from concilium.orchestration.observers import Event, Warned
 from concilium.reports.page import write_report
 from concilium.studies.bench import Job
 from concilium.studies.reevaluation import evaluate_again
-from concilium.studies.run import run_study, study_of
+from concilium.studies.run import jobs_of_run, run_study, study_of
 from tests.deployment.worlds import STUDY, run_over, silent, write_features, write_federation
 
 QUICK = STUDY.replace("rounds = 3", "rounds = 1").replace("bootstrap = 4", "bootstrap = 0")
@@ -54,6 +54,7 @@ def test_a_run_folder_that_reports_and_accounts_for_everybody(tmp_path: Path) ->
     lines = [json.loads(line) for line in (run / "exchanges.jsonl").read_text().splitlines()]
     assert own["exchanges"] == len(lines)
     assert own["methods_left_out"].keys() == {"local_only", "pooled"}
+    assert [job.method for job in jobs_of_run(run, study_of(run))] == ["own"]  # nothing is missing
     assert own["terms"]["quorum"] == 2
     assert own["hospitals"]["east"] == {"answered": len(lines), "left_out": {}, "last_reason": ""}
     south = own["hospitals"]["south"]

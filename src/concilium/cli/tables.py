@@ -16,13 +16,13 @@ from rich.table import Table
 from concilium.studies.columns import COLUMNS, SHORT
 from concilium.studies.comparison import FINAL, Row, as_text, summarise
 from concilium.studies.coverage import label_note
-from concilium.studies.run import jobs_of, read_results, study_of
+from concilium.studies.run import jobs_of_run, read_results, study_of
 
 
 def print_summary(console: Console, run: Path) -> None:
     """The table after a run: methods by columns, what the columns are, and whether it is real."""
     study = study_of(run)
-    jobs = jobs_of(study)
+    jobs = jobs_of_run(run, study)
     results = read_results(run, jobs)
     rows = summarise(results, study.evaluation.rare_labels, tuple(study.methods))
     print_methods(console, rows)

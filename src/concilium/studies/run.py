@@ -50,6 +50,13 @@ def jobs_of(study: Study) -> list[Job]:
     ]
 
 
+def jobs_of_run(run: Path, study: Study) -> list[Job]:
+    """The jobs of a run folder: in a federation without the methods that it cannot train."""
+    path = run / FEDERATION
+    account = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return [job for job in jobs_of(study) if job.method not in account.get("methods_left_out", {})]
+
+
 def run_study(
     study: Study, text: str, run: Path, cache: Path, resume: bool, observer: JobObserver
 ) -> list[dict[str, Any]]:
