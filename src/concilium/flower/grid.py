@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import zip_longest
 from typing import TypeVar
 
 import httpx
@@ -133,9 +132,10 @@ class GridCarrier:
         if not there:
             return
         messages = [self._message(nodes[name].number, letters[name]) for name in there]
-        numbers = self._reach(lambda: list(self._grid.push_messages(messages)))
+        # One by one: a node that hears of a letter waits only so long until it is complete.
+        numbers = [self._pushed(message) for message in messages]
         self._sent_at = time.monotonic()
-        for name, number in zip_longest(there, numbers):
+        for name, number in zip(there, numbers, strict=True):
             if number:
                 self._sent[number] = _Sent(name, nodes[name])
                 self._latest[name] = number
@@ -157,6 +157,11 @@ class GridCarrier:
     def _message(self, node: int, letter: bytes) -> Message:
         content = RecordDict({RECORD: ConfigRecord({LETTER: letter})})
         return Message(content, node, "query", ttl=self._lasting, group_id=secrets.token_hex(16))
+
+    def _pushed(self, message: Message) -> str | None:
+        """The number of a message that was sent; None where it was not taken."""
+        numbers = self._reach(lambda: list(self._grid.push_messages([message])))
+        return numbers[0] if numbers else None
 
     def _look(self) -> Iterable[Delivery]:
         until = time.monotonic() + FETCH_WITHIN

@@ -35,9 +35,10 @@ TRY_AGAIN_WITHIN = 3
 """Seconds between two tries at most while the coordinator does not answer; Flower waits up to 20,
 in which a node that has been there all the time is taken for dead."""
 
-LETTER_WITHIN, LOOK_FOR_PART = 60, 1
-"""Seconds that a node waits for the coordinator to complete a letter, and between two looks for a
-part of it; Flower waits two hours, and hears nothing else in the meantime."""
+LETTER_WITHIN, LOOK_FOR_PART = 30, 1
+"""Seconds that a node waits for the coordinator to complete a letter, which it does on its own
+machine, and between two looks for a part of it; Flower waits two hours, and hears nothing else in
+the meantime. What takes long to fetch once it is there is not cut short."""
 
 BEAT, WAIT = "HEARTBEAT_DEFAULT_INTERVAL", "MAX_RETRY_DELAY"
 
