@@ -31,7 +31,7 @@ from concilium.foundation.named_tensors import NamedTensors
 from concilium.orchestration.checkpoints import environment
 from concilium.orchestration.observers import silent
 from concilium.studies import assembly
-from concilium.studies.bench import Job
+from concilium.studies.bench import Bench, Job
 from concilium.studies.columns import NAN
 from concilium.studies.configuration import Study
 from concilium.studies.job import run_job
@@ -558,7 +558,7 @@ def result_of(training: Training, head: str, folder: Path) -> dict[str, Any]:
         update={"evaluation": study.evaluation.model_copy(update={"bootstrap": 0})}
     )
     job = Job(bodies.METHOD, training.seed)
-    return run_job(study, job, bench.form, bench.parts, folder / head, silent)
+    return run_job(Bench.of(study, job, bench.form, bench.parts, folder / head, silent))
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from concilium.foundation import components
 from concilium.heads.contract import Head
 from concilium.orchestration.observers import silent
-from concilium.studies.bench import Job
+from concilium.studies.bench import Bench, Job
 from concilium.studies.job import run_job
 from concilium.studies.reading import parse_study
 from tests.studies.test_jobs import form
@@ -39,7 +39,7 @@ def result(
         "evaluation": {"bootstrap": 0, "min_positives": 1},
     }
     study = parse_study(content, "small.toml")
-    return run_job(study, Job("own", 0), form(), PARTS, folder, silent)
+    return run_job(Bench.of(study, Job("own", 0), form(), PARTS, folder, silent))
 
 
 def settings_of(kind: str, name: str) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def bench(folder: Path, method: str, parts: Parts, seed: int = 0, **tables: Any)
 
 def result(folder: Path, method: str, parts: Parts, **tables: Any) -> dict[str, Any]:
     study = parse_study({**CONTENT, **tables}, "small.toml")
-    return run_job(study, Job(method, 0), form(), parts, folder, silent)
+    return run_job(Bench.of(study, Job(method, 0), form(), parts, folder, silent))
 
 
 @pytest.mark.parametrize("rates", [(1e-4, 0.3), (0.3, 1e-4)])

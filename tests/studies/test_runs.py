@@ -8,12 +8,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from concilium.data.dataset import Dataset
 from concilium.foundation.errors import DataError
 from concilium.studies import assembly, hospitals
 from concilium.studies import run as studies_run
-from concilium.studies.bench import Job, Parts
-from concilium.studies.configuration import Study
+from concilium.studies.bench import Bench, Parts
 from concilium.studies.results import Plain
 from tests.studies.test_same_numbers import essence, run, write_study
 
@@ -50,8 +48,8 @@ def test_methods_share_the_data_and_what_a_seed_divides(
     path.write_text(path.read_text().replace("seeds = [0]", "seeds = [0, 1]"))
     seen: list[Parts] = []
 
-    def run_job(study: Study, job: Job, dataset: Dataset, parts: Parts, *_: object) -> Plain:
-        seen.append(parts)
+    def run_job(bench: Bench) -> Plain:
+        seen.append(bench.parts)
         return {"history": []}
 
     monkeypatch.setattr(studies_run, "run_job", run_job)

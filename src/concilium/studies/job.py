@@ -9,43 +9,28 @@ from pathlib import Path
 
 from safetensors.torch import save as to_safetensors
 
-from concilium.data.dataset import Form
 from concilium.foundation.errors import DivergenceError
 from concilium.foundation.files import write_atomically
 from concilium.foundation.named_tensors import NamedTensors
 from concilium.orchestration.checkpoints import environment
-from concilium.orchestration.observers import Observer, PhaseStarted, Warned
+from concilium.orchestration.observers import PhaseStarted, Warned
 from concilium.orchestration.phases import Developed, asking, develop, watching
 from concilium.studies import assembly
 from concilium.studies.bench import (
     Bench,
-    Hands,
-    Job,
     Kept,
     Parts,
     looking,
     of_hospitals,
     saved_meaning,
 )
-from concilium.studies.configuration import Study, digest_of
+from concilium.studies.configuration import digest_of
 from concilium.studies.results import Plain, mean_of
 
 
-def run_job(
-    study: Study,
-    job: Job,
-    form: Form,
-    parts: Parts,
-    run: Path,
-    observer: Observer,
-    hands: Hands | None = None,
-) -> Plain:
-    """Train, choose the learning rate by validation, assess on test; resumed where it stopped.
-
-    ``hands`` as in ``Bench.of``: hospitals of this machine where nothing is said.
-    """
-    started = time.perf_counter()
-    bench = Bench.of(study, job, form, parts, run, observer, hands)
+def run_job(bench: Bench) -> Plain:
+    """Train, choose the learning rate by validation, assess on test; resumed where it stopped."""
+    started, study, job = time.perf_counter(), bench.study, bench.job
     trains = bench.method.settings.trains
     result = _by_hospital(bench) if trains == "hospitals" else _together(bench)
     return {

@@ -25,7 +25,7 @@ from concilium.foundation.files import locked, plain, write_atomically, write_js
 from concilium.orchestration.checkpoints import environment
 from concilium.orchestration.observers import Event, Observer
 from concilium.studies import assembly, hospitals
-from concilium.studies.bench import Hands, Job, Parts
+from concilium.studies.bench import Bench, Hands, Job, Parts
 from concilium.studies.configuration import Study, changes
 from concilium.studies.division import Division, divide, save_division
 from concilium.studies.job import run_job
@@ -142,12 +142,12 @@ def do_job(
     observer: Observer,
     hands: Hands | None = None,
 ) -> None:
-    """Do one job, and commit its result to the run folder; ``hands`` as in ``run_job``.
+    """Do one job, and commit its result to the run folder; ``hands`` as in ``Bench.of``.
 
     Raises StudyError that names the method where something of it cannot be used.
     """
     try:
-        result = plain(run_job(study, job, form, parts, run, observer, hands))
+        result = plain(run_job(Bench.of(study, job, form, parts, run, observer, hands)))
     except InputError as error:
         where = f"methods.{job.method}"
         problems = (
